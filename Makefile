@@ -1,0 +1,29 @@
+.PHONY: env demo test quick fmt lint type docs bench
+PYTHON ?= python3
+BIN := .venv/bin
+
+env: .venv/.done
+
+.venv/.done: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+demo: env
+	$(BIN)/videochat demo
+
+quick: env
+	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+
+test: quick
+	$(BIN)/python -m pytest -q -m slow
+
+fmt: env
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+lint: env
+	$(BIN)/ruff format --check . && $(BIN)/ruff check .
+
+type: env
+	$(BIN)/python tests/run_mypy.py

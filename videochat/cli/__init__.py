@@ -1,0 +1,106 @@
+"""The command line: thin commands over the library, loaded when called.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 finished but some recordings failed, 130 interrupted. Data goes to stdout,
+progress and logs to stderr.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from .. import __version__
+from ..errors import VideochatError
+
+# command -> (module, attribute, one line of help); modules are imported only when the command is used.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "sample": ("data", "sample", "Simulate recordings with chat (for demos and tests)."),
+    "import": ("data", "import_", "Bring recordings and their chat into the workspace."),
+    "clean": ("data", "clean", "Clean the chat by declared rules."),
+    "build-features": ("data", "build_features", "Embed frames and comments with CLIP."),
+    "build": ("data", "build", "Cut clips and write the shards with their card."),
+    "candidates": ("bench", "candidates", "Build frozen candidate sets for a protocol."),
+    "train": ("bench", "train", "Train a model on the train split."),
+    "bench": ("bench", "bench", "Rank models and scorers on the candidate sets."),
+    "report": ("bench", "report", "Write the HTML report of a run."),
+    "validate": ("inspect", "validate", "Check shards and candidate sets against their schema."),
+    "status": ("inspect", "status", "Show counts, hours and the ledger."),
+    "demo": ("demo", "demo", "Run the whole chain on simulated data."),
+}
+
+
+class LazyGroup(click.Group):
+    """A click group that knows its commands' names and one-line helps without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            if near and error.message.startswith("No such command"):
+                error.message = f"No such command {args[0]!r}. Did you mean {near[0]!r}?"
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands, in the order of the data"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with:  videochat demo     or:  videochat COMMAND --help",
+)
+@click.version_option(__version__, prog_name="videochat")
+def cli() -> None:
+    """Build datasets of live video with its chat, and benchmark the models that comment on it."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: runs the command line, turns known errors into one line each, and exits."""
+    try:
+        code = cli.main(args=arguments, prog_name="videochat", standalone_mode=False)
+    except click.exceptions.Abort:
+        code = _fail("interrupted", "run the same command again to continue", 130)
+    except KeyboardInterrupt:
+        code = _fail("interrupted", "run the same command again to continue", 130)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except VideochatError as error:
+        code = _fail(error.what, error.fix, error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 1
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            code = _fail(f"the disk is full ({error})", "free some space and run the same command again", 1)
+        elif isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)):
+            code = _fail(str(error), "check the path and its permissions", 1)
+        else:
+            raise
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(what: str, fix: str, code: int) -> int:
+    click.echo(f"error: {what}", err=True)
+    if fix:
+        click.echo(f"fix: {fix}", err=True)
+    return code

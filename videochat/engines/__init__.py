@@ -1,0 +1,1 @@
+"""Where per-recording work runs: `local` (processes of this machine)."""

@@ -1,0 +1,109 @@
+"""Whole files or no files: write to a temporary name, fsync, rename; what has its final name is complete.
+
+    with atomic_path(workspace.comments_path(rid)) as temporary:
+        pq.write_table(table, temporary)
+
+Every derived Parquet file carries one metadata key, `videochat`, a JSON object with at least `stamp`: the digest of
+the inputs and settings it was made from. A step compares stamps to see whether a file is current.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+METADATA_KEY = b"videochat"
+CHUNK = 1 << 20
+
+
+@contextmanager
+def atomic_path(final: Path) -> Iterator[Path]:
+    """A temporary path beside `final`; renamed onto it when the block ends well, removed when it raises."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = final.with_name(f".{final.name}.tmp-{secrets.token_hex(4)}")
+    try:
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(final)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(final.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_text(final: Path, text: str) -> None:
+    with atomic_path(final) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(final: Path, value: Any) -> None:
+    """JSON with sorted keys and a final newline: equal values give equal bytes."""
+    write_text(final, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of the bytes, hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while chunk := handle.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def digest_json(value: Any) -> str:
+    """SHA-256, hex, of a JSON value in canonical form (sorted keys, no white space)."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def stable_hash(*parts: object) -> int:
+    """A 64-bit hash of the parts' texts, equal on every machine and run: the source of all key-free draws."""
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def write_parquet(
+    table: pa.Table, final: Path, metadata: Mapping[str, Any], *, row_group_size: int | None = None
+) -> None:
+    """Write `table` as zstd Parquet under `final`, with `metadata` (JSON-able, has "stamp") in its schema."""
+    import pyarrow.parquet as pq
+
+    encoded = json.dumps(dict(metadata), sort_keys=True, ensure_ascii=False).encode()
+    table = table.replace_schema_metadata({METADATA_KEY: encoded})
+    with atomic_path(final) as temporary:
+        pq.write_table(table, temporary, compression="zstd", row_group_size=row_group_size)
+
+
+def parquet_metadata(path: Path) -> dict[str, Any]:
+    """The `videochat` metadata of a Parquet file; {} if the file is absent or was not written by this package."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        raw = pq.read_schema(path).metadata
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return {}
+    value = json.loads(raw[METADATA_KEY]) if raw and METADATA_KEY in raw else {}
+    return value if isinstance(value, dict) else {}
+
+
+def is_current(path: Path, stamp: str) -> bool:
+    """True if `path` exists and was made from exactly the inputs and settings that `stamp` digests."""
+    return parquet_metadata(path).get("stamp") == stamp

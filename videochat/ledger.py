@@ -1,0 +1,64 @@
+"""The ledger: one JSON line for every attempt of every recording at every step, never rewritten.
+
+ledger.add(step="clean", recording_id="twitch-1", status="failed", error_class="bad-chat", reason="...")
+ledger.latest("clean")["twitch-1"].status
+"""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+
+STATUSES = ("ok", "current", "skipped", "failed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """status: ok (made), current (nothing to do), skipped (not applicable, with reason), failed."""
+
+    step: str
+    recording_id: str
+    status: str
+    error_class: str | None = None
+    reason: str | None = None
+    seconds: float = 0.0
+    counts: dict[str, Any] = field(default_factory=dict)
+    version: str = __version__
+    at: str = ""  # UTC, ISO 8601
+
+
+class Ledger:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def add(self, attempt: Attempt) -> None:
+        """Append one line; safe beside other writers. `at` is filled in."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        line = json.dumps(asdict(attempt) | {"at": attempt.at or now}, ensure_ascii=False) + "\n"
+        with self.path.open("a", encoding="utf-8") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            handle.write(line)
+
+    def __iter__(self) -> Iterator[Attempt]:
+        """All attempts in order. A last line torn by a crash is passed over."""
+        if not self.path.exists():
+            return
+        with self.path.open(encoding="utf-8") as handle:
+            for line in handle:
+                if line.endswith("\n"):
+                    yield Attempt(**json.loads(line))
+
+    def latest(self, step: str) -> dict[str, Attempt]:
+        """The last attempt of each recording at `step`; "current" does not hide the attempt that it repeats."""
+        found: dict[str, Attempt] = {}
+        for attempt in self:
+            if attempt.step == step and not (attempt.status == "current" and attempt.recording_id in found):
+                found[attempt.recording_id] = attempt
+        return found
