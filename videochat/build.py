@@ -1,0 +1,361 @@
+"""Build the shards: cut every cleaned recording into clips, assign splits, write Parquet, count, describe.
+
+    manifest = build(workspace)          # shards/<split>/*.parquet, dataset.json, README.md, croissant.json
+
+A dataset either has features or is text-only. With features, recordings without them (a broken video, text only) are
+left out and listed; `text_only=True` takes every cleaned recording and leaves the features out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from . import __version__
+from .cut import KEPT_COLUMNS, Cut, clip_table, content_digest, cut
+from .errors import Mismatch, MissingInput
+from .files import digest_json, parquet_metadata, read_json, write_json
+from .progress import progress
+from .schema import SCHEMA_VERSION, SPLITS, Recording
+from .shards import Part, write_shards
+from .splits import Unit, assign_splits, shingles_of
+from .workspace import Workspace
+
+BUILD_FORMAT = 1  # part of the stamp: raise it when the same inputs give other rows
+COMMENT_BYTES = 60  # a comment in a row, uncompressed: text, pseudonym, time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One recording that goes into the dataset."""
+
+    recording: Recording
+    clips: Cut
+    shingles: frozenset[int]
+
+
+def build(workspace: Workspace, *, text_only: bool = False, limit: int | None = None) -> dict[str, Any]:
+    """Write the shards of all cleaned recordings; returns the manifest (dataset.json). Current shards are kept.
+
+    Raises MissingInput if nothing was cleaned, Mismatch if features come from different CLIP models.
+    """
+    from .cleaning.pseudonyms import channel_pseudonym
+
+    settings = workspace.settings
+    chosen, left_out, fingerprint = choose(workspace, text_only=text_only)
+    chosen = chosen[:limit]
+    stamp = _stamp(workspace, chosen, fingerprint, text_only)
+    current = workspace.shards_dir / "dataset.json"
+    if current.is_file() and (manifest := read_json(current))["stamp"] == stamp:
+        return dict(manifest)
+
+    sources = [_source(workspace, recording) for recording in progress(chosen, what="cut", unit="recording")]
+    splits = _splits(workspace, sources)
+    dim = None if fingerprint is None else int(fingerprint["dim"])
+    parts = [
+        (
+            splits[source.recording.recording_id],
+            source.recording.category,
+            source.recording.recording_id,
+            Part(
+                num_clips=source.clips.num_clips,
+                num_bytes=_row_bytes(source.clips, dim),
+                read=partial(
+                    _read,
+                    workspace,
+                    source,
+                    dim=dim,
+                    split=splits[source.recording.recording_id],
+                    channel_id=channel_pseudonym(workspace, source.recording),
+                ),
+            ),
+        )
+        for source in sources
+    ]
+    drops = sum((Counter(source.clips.drops) for source in sources), Counter[str]())
+    num_raw = sum(source.recording.num_messages for source in sources)
+    facts = {
+        "simulated": all(source.recording.simulated for source in sources),
+        "split_by": settings.split_by,
+        "clip_fingerprint": fingerprint,
+        "stamp": stamp,
+        "seed": settings.seed,
+        "split_fractions": list(settings.split_fractions),
+        "geometry": asdict(settings.geometry),
+        "num_messages": num_raw,
+        "drops": dict(sorted(drops.items())),
+        "left_out": left_out,
+        "durations_ms": {source.recording.recording_id: source.recording.duration_ms for source in sources},
+    }
+    manifest = write_dataset(workspace, parts, dim=dim, facts=facts)
+    _describe(workspace, manifest)
+    return manifest
+
+
+def choose(workspace: Workspace, *, text_only: bool) -> tuple[list[Recording], dict[str, str], dict[str, Any] | None]:
+    """The recordings to build from, {recording_id: why not} for the others, and the features' fingerprint."""
+    cleaned, left_out = [], {}
+    for recording in workspace.recordings():
+        if workspace.comments_path(recording.recording_id).is_file():
+            cleaned.append(recording)
+        else:
+            left_out[recording.recording_id] = "not cleaned"
+    if not cleaned:
+        raise MissingInput(f"no cleaned chat in {workspace.root}", fix="run `videochat clean` first")
+    framed = [r for r in cleaned if workspace.frames_path(r.recording_id).is_file()]
+    if text_only or not framed:
+        return cleaned, left_out, None
+    left_out |= {r.recording_id: "no frame features" for r in cleaned if r not in framed}
+    fingerprints: dict[str, dict[str, Any]] = {}
+    for recording in framed:
+        found = parquet_metadata(workspace.frames_path(recording.recording_id))["fingerprint"]
+        fingerprints.setdefault(digest_json(found), found)
+    if len(fingerprints) > 1:
+        models = ", ".join(sorted(str(found.get("model")) for found in fingerprints.values()))
+        raise Mismatch(
+            f"frame features come from {len(fingerprints)} different encoders ({models})",
+            fix="run `videochat build-features` with one --clip for all recordings",
+        )
+    return framed, left_out, next(iter(fingerprints.values()))
+
+
+def _stamp(
+    workspace: Workspace, recordings: Sequence[Recording], fingerprint: dict[str, Any] | None, text_only: bool
+) -> str:
+    inputs = {
+        r.recording_id: [
+            digest_json(r.to_json()),
+            *(
+                parquet_metadata(path(r.recording_id)).get("stamp")
+                for path in (workspace.comments_path, workspace.frames_path, workspace.texts_path)
+            ),
+        ]
+        for r in recordings
+    }
+    settings = asdict(workspace.settings)
+    choices = {name: settings[name] for name in ("seed", "split_by", "split_fractions", "geometry")}
+    return digest_json([BUILD_FORMAT, SCHEMA_VERSION, __version__, inputs, choices, fingerprint, text_only])
+
+
+def _source(workspace: Workspace, recording: Recording) -> Source:
+    comments = pq.read_table(workspace.comments_path(recording.recording_id), columns=KEPT_COLUMNS, partitioning=None)
+    clips = cut(recording, comments, workspace.settings.geometry)
+    return Source(recording=recording, clips=clips, shingles=shingles_of(clips.comments["text"].to_pylist()))
+
+
+def _splits(workspace: Workspace, sources: Sequence[Source]) -> dict[str, str]:
+    """Assign and store (splits.json); stored assignments hold as long as the settings they were made with."""
+    settings = workspace.settings
+    rule = [settings.split_by, list(settings.split_fractions), settings.seed]
+    path = workspace.root / "splits.json"
+    stored = read_json(path) if path.is_file() else {}
+    previous = stored.get("assignment", {}) if stored.get("rule") == rule else {}
+    units = [
+        Unit(
+            recording_id=source.recording.recording_id,
+            channel=source.recording.channel_key,
+            category=source.recording.category,
+            video_digest=source.recording.video_digest,
+            shingles=source.shingles,
+        )
+        for source in sources
+    ]
+    splits = assign_splits(
+        units, previous, by=settings.split_by, fractions=settings.split_fractions, seed=settings.seed
+    )
+    write_json(path, {"rule": rule, "assignment": {**previous, **splits}})
+    return splits
+
+
+def _row_bytes(clips: Cut, dim: int | None) -> int:
+    """Estimate of the rows' bytes, for planning the number of files."""
+    num_comments = clips.num_context + clips.num_responses
+    vectors = 0 if dim is None else clips.num_clips * 40 + clips.num_context
+    return num_comments * COMMENT_BYTES + vectors * 2 * (dim or 0)
+
+
+def _read(workspace: Workspace, source: Source, *, dim: int | None, split: str, channel_id: str) -> pa.Table:
+    name = source.recording.recording_id
+    frames = texts = None
+    if dim is not None:
+        frames = pq.read_table(workspace.frames_path(name), partitioning=None)
+        if workspace.texts_path(name).is_file():
+            texts = pq.read_table(workspace.texts_path(name), partitioning=None)
+    return clip_table(
+        source.recording,
+        source.clips,
+        workspace.settings.geometry,
+        split=split,
+        channel_id=channel_id,
+        frames=frames,
+        texts=texts,
+        dim=dim,
+    )
+
+
+def write_dataset(
+    workspace: Workspace,
+    parts: Sequence[tuple[str, str, str, Part | pa.Table]],
+    *,
+    dim: int | None,
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write shards and dataset.json from (split, category, recording_id, rows) and return the manifest.
+
+    facts: what the rows do not tell (simulated, split_by, clip_fingerprint, ...); counts are taken from the rows.
+    """
+    tally = _Tally(facts.get("durations_ms", {}), workspace.settings.geometry.clip_ms)
+    grouped: dict[tuple[str, str], list[Part]] = {}
+    for split, category, name, rows in sorted(parts, key=lambda part: part[2]):
+        part = rows if isinstance(rows, Part) else _in_memory(rows)
+        if part.num_clips:
+            counted = Part(
+                num_clips=part.num_clips,
+                num_bytes=part.num_bytes,
+                read=partial(tally.read, part.read, split, category, name),
+            )
+            grouped.setdefault((split, category), []).append(counted)
+    common = {
+        "schema_version": SCHEMA_VERSION,
+        "tool": f"videochat {__version__}",
+        "simulated": facts["simulated"],
+        "split_by": facts["split_by"],
+        "clip_fingerprint": facts["clip_fingerprint"],
+    }
+    if not grouped:
+        raise MissingInput(
+            "no clip has both a context and a response comment", fix="import longer or busier recordings"
+        )
+    files = write_shards(workspace.shards_dir, grouped, dim=dim, metadata=common)
+    manifest: dict[str, Any] = {
+        "name": workspace.root.resolve().name,
+        "version": 1,
+        **common,
+        **facts,
+        **tally.manifest(),
+        "provides": [] if dim is None else ["frames", "text_embeddings"] if tally.with_texts else ["frames"],
+        "dim": dim,
+        "text_only": dim is None,
+        "files": files,
+    }
+    write_json(workspace.shards_dir / "dataset.json", manifest)
+    return manifest
+
+
+def _in_memory(table: pa.Table) -> Part:
+    return Part(num_clips=table.num_rows, num_bytes=table.nbytes, read=lambda: table)
+
+
+class _Tally:
+    """Counts rows as they stream into the shards."""
+
+    def __init__(self, durations_ms: Mapping[str, int], clip_ms: int) -> None:
+        self.durations_ms = durations_ms
+        self.clip_ms = clip_ms
+        self.rows: list[dict[str, Any]] = []
+        self.digests: dict[str, list[str]] = {}
+        self.with_texts = True
+
+    def read(self, source: Any, split: str, category: str, recording_id: str) -> pa.Table:
+        table: pa.Table = source()
+        self.digests.setdefault(recording_id, []).append(content_digest(table))
+        if "context_clip" not in table.column_names or table["context_clip"].null_count:
+            self.with_texts = False
+        count = {name: sum(map(len, table[name].to_pylist())) for name in ("context", "responses")}
+        self.rows.append(
+            {
+                "split": split,
+                "category": category,
+                "recording": recording_id,
+                "channel": table["channel_id"][0].as_py(),
+                "clips": table.num_rows,
+                **count,
+            }
+        )
+        return table
+
+    def _summary(self, by: str, key: str) -> dict[str, Any]:
+        rows = [row for row in self.rows if row[by] == key]
+        return {
+            by: key,
+            "channels": len({row["channel"] for row in rows}),
+            "recordings": len({row["recording"] for row in rows}),
+            "hours": self._hours(rows),
+            "clips": sum(row["clips"] for row in rows),
+            "context_comments": sum(row["context"] for row in rows),
+            "responses": sum(row["responses"] for row in rows),
+            "comments": sum(row["context"] + row["responses"] for row in rows),
+        }
+
+    def _hours(self, rows: Sequence[Mapping[str, Any]]) -> float:
+        """Hours of the recordings; where their length is not known, of their clips."""
+        known = {row["recording"]: self.durations_ms.get(row["recording"]) for row in rows}
+        clips: Counter[str] = Counter()
+        for row in rows:
+            clips[row["recording"]] += row["clips"]
+        total = sum(known[name] or clips[name] * self.clip_ms for name in known)
+        return round(total / 3_600_000, 4)
+
+    def manifest(self) -> dict[str, Any]:
+        recordings = {name: digest_json(digests) for name, digests in sorted(self.digests.items())}
+        return {
+            "num_recordings": len(recordings),
+            "num_channels": len({row["channel"] for row in self.rows}),
+            "hours": self._hours(self.rows),
+            "num_clips": sum(row["clips"] for row in self.rows),
+            "num_comments": sum(row["context"] + row["responses"] for row in self.rows),
+            "per_category": [self._summary("category", c) for c in sorted({row["category"] for row in self.rows})],
+            "per_split": [self._summary("split", s) for s in SPLITS if any(row["split"] == s for row in self.rows)],
+            "recordings": recordings,
+            "digest": digest_json(recordings),
+        }
+
+
+def _describe(workspace: Workspace, manifest: dict[str, Any]) -> None:
+    """The data card and the Croissant metadata beside the shards."""
+    from .cards import write_card
+    from .cleaning.funnel import funnel
+
+    write_card(manifest, [asdict(row) for row in funnel(workspace)], workspace.shards_dir)
+
+
+def plan_build(workspace: Workspace, *, text_only: bool = False) -> dict[str, Any]:
+    """What `build` would do: recordings, hours, clips, bytes (uncompressed estimate)."""
+    chosen, left_out, fingerprint = choose(workspace, text_only=text_only)
+    dim = None if fingerprint is None else int(fingerprint["dim"])
+    cuts = [_source(workspace, recording).clips for recording in chosen]
+    return {
+        "recordings": len(chosen),
+        "left_out": len(left_out),
+        "hours": round(sum(recording.duration_ms for recording in chosen) / 3_600_000, 3),
+        "clips": sum(clips.num_clips for clips in cuts),
+        "bytes": sum(_row_bytes(clips, dim) for clips in cuts),
+    }
+
+
+def table_of(clips: Sequence[Any], dim: int | None) -> pa.Table:
+    """Shard rows from Clip objects (tests and importers of other datasets)."""
+    from .schema import shard_schema
+
+    def comments(items: Any) -> list[dict[str, Any]]:
+        return [{"offset_ms": c.offset_ms, "author": c.author, "text": c.text, "emotes": list(c.emotes)} for c in items]
+
+    schema = shard_schema(dim)
+    rows: dict[str, list[Any]] = {name: [] for name in schema.names}
+    for clip in clips:
+        for name in schema.names:
+            value = getattr(clip, name)
+            if name in ("context", "responses"):
+                value = comments(value)
+            elif name == "transcript":
+                value = [asdict(segment) for segment in value]
+            elif (name in ("frames", "context_clip") and value is not None) or name == "flags":
+                value = list(value)
+            rows[name].append(value)
+    return pa.table(rows, schema=schema)
