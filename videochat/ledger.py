@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import fcntl
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -42,18 +43,23 @@ class Ledger:
         """Append one line; safe beside other writers. `at` is filled in."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         line = json.dumps(asdict(attempt) | {"at": attempt.at or now}, ensure_ascii=False) + "\n"
-        with self.path.open("a", encoding="utf-8") as handle:
+        with self.path.open("a+b") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            handle.write(line)
+            if handle.seek(0, os.SEEK_END) and handle.seek(-1, os.SEEK_END) is not None and handle.read(1) != b"\n":
+                line = "\n" + line  # a crash tore the last line: do not write on it
+            handle.write(line.encode())
 
     def __iter__(self) -> Iterator[Attempt]:
-        """All attempts in order. A last line torn by a crash is passed over."""
+        """All attempts in order. A line torn by a crash is passed over."""
         if not self.path.exists():
             return
         with self.path.open(encoding="utf-8") as handle:
             for line in handle:
-                if line.endswith("\n"):
-                    yield Attempt(**json.loads(line))
+                try:
+                    value = json.loads(line)
+                except json.JSONDecodeError:
+                    continue
+                yield Attempt(**value)
 
     def latest(self, step: str) -> dict[str, Attempt]:
         """The last attempt of each recording at `step`; "current" does not hide the attempt that it repeats."""
