@@ -1,0 +1,212 @@
+"""Make, freeze and load the candidate sets of a protocol.
+
+    sets = build_candidates(workspace, dataset, "v1")     # candidates/v1/{random10,cosine10,popularity10}.parquet
+    sets = load_candidates(workspace, dataset, "v1")      # refuses sets that were made for other shards
+
+Files: texts.parquet (text, key, embedding), one Parquet file a set, and manifest.json, which is written last: where
+it is, everything it names is whole. The same shards, seed and versions give the same bytes; every item has a digest,
+every set the root of its items' digests, and both are checked when a set is loaded.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import videochat
+from videochat.commenter import TextTable
+from videochat.errors import Mismatch, MissingInput
+from videochat.files import digest_json, read_json
+
+from .candidate_files import read_sets, write_sets
+from .candidate_set import CandidateSet, CandidateSets, item_digest, root_digest, texts_digest
+from .keys import KEY_VERSION, keys
+from .material import Built, Material
+from .protocols import PROTOCOLS, Protocol
+from .text_embeddings import text_embeddings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from videochat.dataset import Dataset
+    from videochat.workspace import Workspace
+
+    from .corpus import Corpus
+
+FORMAT_VERSION = 1  # changes whenever the same input gives other sets
+RANKED_SPLITS = ("dev", "test")
+
+
+def build_candidates(
+    workspace: Workspace, dataset: Dataset, protocol: str = "v1", *, k: int | None = None
+) -> CandidateSets:
+    """Make and write the sets of `protocol` with `k` candidates (default: the protocol's) for dev and test.
+
+    What is current is only loaded; what was made from other shards, settings or code is replaced.
+    """
+    declared = PROTOCOLS[protocol]
+    k = declared.check_k(declared.k if k is None else k)
+    folder = workspace.candidates_dir(protocol)
+    stamp = stamp_of(dataset, declared, k, workspace.settings.seed)
+    manifest = _manifest(folder)
+    if manifest and manifest.get("stamp") == stamp:
+        return read_sets(folder, manifest)
+    sets = assemble(workspace, dataset, declared, k=k)
+    sets.manifest["stamp"] = stamp
+    write_sets(folder, sets)
+    return sets
+
+
+def load_candidates(workspace: Workspace, dataset: Dataset, protocol: str = "v1") -> CandidateSets:
+    """The sets as they were frozen. Raises MissingInput if there are none, Mismatch if they are stale or changed."""
+    declared = PROTOCOLS[protocol]
+    folder = workspace.candidates_dir(protocol)
+    manifest = _manifest(folder)
+    again = f"videochat candidates --protocol {protocol}"
+    if manifest is None:
+        raise MissingInput(f"no candidate sets of protocol {protocol} in {workspace.root}", fix=f"run `{again}`")
+    if manifest["data_digest"] != dataset.digest:
+        raise Mismatch(
+            f"the candidate sets in {folder} were made for shards {manifest['data_digest'][:8]}, "
+            f"not for {dataset.digest[:8]}",
+            fix=f"run `{again}`",
+        )
+    if manifest["version"] != declared.version or manifest["format"] != FORMAT_VERSION:
+        raise Mismatch(
+            f"the candidate sets in {folder} are {protocol} {manifest['version']} (format {manifest['format']}), "
+            f"this package makes {declared.version} (format {FORMAT_VERSION})",
+            fix=f"run `{again}`",
+        )
+    return read_sets(folder, manifest)
+
+
+def assemble(
+    workspace: Workspace,
+    dataset: Dataset,
+    protocol: Protocol,
+    *,
+    k: int | None = None,
+    splits: Sequence[str] = RANKED_SPLITS,
+) -> CandidateSets:
+    """The sets in memory, nothing written; `splits=("train",)` gives sets to train candidate-only scorers on."""
+    k = protocol.check_k(protocol.k if k is None else k)
+    material = Material.read(dataset, splits, protocol, seed=workspace.settings.seed)
+    built = {protocol.set_name(kind, k): (kind, made) for kind, made in _construct(material, k).items()}
+    texts, numbers = _text_table(workspace, dataset, material.corpus, [made for _, made in built.values()])
+    clusters = dataset.clusters()
+    sets = {name: _columns(material, name, kind, k, made, numbers, clusters) for name, (kind, made) in built.items()}
+    with_truth = Counter(material.corpus.splits[c] for c in material.clips_with_truth(range(len(material.corpus))))
+    total = Counter(material.corpus.splits)
+    manifest = {
+        "protocol": protocol.name,
+        "version": protocol.version,
+        "format": FORMAT_VERSION,
+        "tool": videochat.__version__,
+        "data_digest": dataset.digest,
+        "split_by": dataset.split_by,
+        "seed": workspace.settings.seed,
+        "num_clips": {split: total[split] for split in splits},
+        "drops": {"no-truth": {split: total[split] - with_truth[split] for split in splits}},
+        "generic_keys": sorted(material.generic_keys),
+        "texts": {"num": len(texts), "digest": texts_digest(texts), "embedded": texts.embeddings is not None},
+        "sets": {name: _facts(part, built[name][1], splits) for name, part in sets.items()},
+    }
+    return CandidateSets(sets, texts, manifest)
+
+
+def stamp_of(dataset: Dataset, protocol: Protocol, k: int, seed: int) -> str:
+    """Digest of everything the sets are made from."""
+    inputs = [dataset.digest, protocol.to_json(), k, seed, FORMAT_VERSION, KEY_VERSION]
+    return digest_json(inputs)
+
+
+def _construct(material: Material, k: int) -> dict[str, Built]:
+    if material.protocol.construction == "balanced-groups":
+        from .groups import make_groups
+
+        return {kind: make_groups(material, kind, k) for kind in material.protocol.sets}
+    from .classic import make_classic
+
+    return make_classic(material, k)
+
+
+def _text_table(
+    workspace: Workspace, dataset: Dataset, corpus: Corpus, built: Sequence[Built]
+) -> tuple[TextTable, dict[int, int]]:
+    """The candidate texts, sorted, and text number of the corpus -> row of the table."""
+    used: dict[int, str] = {}  # text number -> a recording whose chat holds it, the first by id
+    for made in built:
+        for item in made.items:
+            for text, source in zip(item.candidates, item.sources, strict=True):
+                recording = corpus.recording_ids[source]
+                used[text] = min(used.get(text, recording), recording)
+    order = sorted(used)  # text numbers ascend with the texts
+    texts = [corpus.texts[number] for number in order]
+    embeddings = text_embeddings(workspace, dataset, texts, [used[number] for number in order])
+    return TextTable(texts, keys(texts), embeddings), {number: row for row, number in enumerate(order)}
+
+
+def _columns(
+    material: Material, name: str, kind: str, k: int, built: Built, numbers: dict[int, int], clusters: dict[str, str]
+) -> CandidateSet:
+    corpus = material.corpus
+    label = material.protocol.label
+    items = sorted(built.items, key=lambda item: (corpus.splits[item.clip], item.group_id, corpus.clip_ids[item.clip]))
+    clips = [item.clip for item in items]
+    truths = [int(material.truths[clip]) for clip in clips]
+    sources = [[corpus.clip_ids[source] for source in item.sources] for item in items]
+    digests = [
+        item_digest(
+            label,
+            name,
+            corpus.clip_ids[item.clip],
+            item.group_id,
+            [corpus.texts[number] for number in item.candidates],
+            item.candidates.index(truth),
+            source,
+        )
+        for item, truth, source in zip(items, truths, sources, strict=True)
+    ]
+    return CandidateSet(
+        name=name,
+        kind=kind,
+        k=k,
+        digest=root_digest(label, name, digests),
+        clip_ids=_objects([corpus.clip_ids[clip] for clip in clips]),
+        recording_ids=_objects([corpus.recording_ids[clip] for clip in clips]),
+        categories=_objects([corpus.categories[clip] for clip in clips]),
+        clusters=_objects([clusters[corpus.clip_ids[clip]] for clip in clips]),
+        splits=_objects([corpus.splits[clip] for clip in clips]),
+        group_ids=_objects([item.group_id for item in items]),
+        candidates=np.array([[numbers[c] for c in i.candidates] for i in items], dtype=np.int32).reshape(-1, k),
+        truths=np.array([numbers[truth] for truth in truths], dtype=np.int32),
+        generic=np.array([material.is_generic(clip) for clip in clips], dtype=bool),
+        digests=_objects(digests),
+        sources=np.array(sources, dtype=object).reshape(-1, k),
+    )
+
+
+def _facts(part: CandidateSet, built: Built, splits: Sequence[str]) -> dict[str, Any]:
+    return {
+        "set": part.kind,
+        "k": part.k,
+        "digest": part.digest,
+        "num_clips": {split: int((part.splits == split).sum()) for split in splits},
+        "num_groups": {split: len(set(part.group_ids[part.splits == split])) for split in splits},
+        "num_generic": {split: int(part.generic[part.splits == split].sum()) for split in splits},
+        "left_out": dict(sorted(built.left_out.items())),
+    }
+
+
+def _objects(values: list[str]) -> Any:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    path = folder / "manifest.json"
+    return read_json(path) if path.is_file() else None

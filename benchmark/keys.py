@@ -1,0 +1,81 @@
+"""When two comments are the same: `key(text)` of PROTOCOL; equality of comments is equality of keys.
+
+    >>> key("  LOOOOOL!!! "), key("lmao"), key("GGs"), key("Nice   shot, dude?!")
+    ('lol', 'lol', 'gg', 'nice shot, dude')
+
+A comment of punctuation alone (":)", "???") has the key "". Symbols that Unicode does not call punctuation ("<3",
+emoji) stay. Everything is repeated until nothing changes, so that a key is its own key.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+KEY_VERSION = 1  # changes whenever any text gets another key
+MIN_ALPHANUMERIC = 2  # letters or digits that the key of a truth has (PROTOCOL)
+
+# Whole comments that say the same thing, after elongations were cut (PROTOCOL: lol/lmao, gg/ggs). Inside a sentence
+# the words stay as they are.
+ALIASES = {
+    **dict.fromkeys(("lool", "loll", "lmao", "lmaoo", "lmaao", "lmfao", "lmfaoo"), "lol"),
+    **dict.fromkeys(("ggs", "ggss"), "gg"),
+}
+
+_RUN = re.compile(r"(.)\1{2,}", re.DOTALL)
+_ASCII_PUNCTUATION = "!\"#%&'()*,-./:;?@[\\]_{} "  # what Unicode calls punctuation below 128, and the space
+
+
+def fold(text: str) -> str:
+    """NFKC, casefold, runs of three or more equal characters cut to two, white space collapsed and trimmed."""
+    while True:
+        folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+        folded = " ".join(_RUN.sub(r"\1\1", folded).split())
+        if folded == text:
+            return text
+        text = folded
+
+
+def key(text: str) -> str:
+    """The key of a comment; idempotent: key(key(text)) == key(text)."""
+    while True:
+        short = _strip(fold(text))
+        short = ALIASES.get(short, short)
+        if short == text:
+            return text
+        text = short
+
+
+def keys(texts: Iterable[str]) -> list[str]:
+    """The key of each text; equal texts are worked on once."""
+    known: dict[str, str] = {}
+    result = []
+    for text in texts:
+        found = known.get(text)
+        if found is None:
+            found = known[text] = key(text)
+        result.append(found)
+    return result
+
+
+def num_alphanumeric(text: str) -> int:
+    """How many letters or digits `text` has, of any script."""
+    return sum(character.isalnum() for character in text)
+
+
+def _strip(text: str) -> str:
+    """Without punctuation (Unicode categories P*) and white space at both ends."""
+    text = text.strip(_ASCII_PUNCTUATION)
+    if text.isascii():
+        return text
+    start, end = 0, len(text)
+    while start < end and _is_edge(text[start]):
+        start += 1
+    while end > start and _is_edge(text[end - 1]):
+        end -= 1
+    return text[start:end]
+
+
+def _is_edge(character: str) -> bool:
+    return character.isspace() or unicodedata.category(character).startswith("P")

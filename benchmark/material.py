@@ -1,0 +1,80 @@
+"""What candidate sets are made from, read and counted once for all sets of a protocol."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from .corpus import Corpus
+from .tfidf import TfIdf
+from .truth import NO_TRUTH, draw_truths, generic_keys
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from videochat.dataset import Dataset
+
+    from .protocols import Protocol
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """One clip with its candidates. clip and sources are clip numbers of the corpus, candidates text numbers.
+
+    sources: for each candidate the clip it comes from (for a negative of `classic`, the first that holds its text).
+    """
+
+    clip: int
+    group_id: str
+    candidates: tuple[int, ...]
+    sources: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A set before it is written. left_out: reason -> number of clips that have a truth and no place."""
+
+    items: list[Item] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+class Material:
+    """corpus: the clips that get candidates; the training split gives frequencies and IDF, nothing else."""
+
+    def __init__(self, corpus: Corpus, train: Corpus, protocol: Protocol, *, seed: int) -> None:
+        self.corpus = corpus
+        self.protocol = protocol
+        self.seed = seed
+        self._train = train
+        self.train_counts: Counter[str] = train.key_counts()
+        self.generic_keys = generic_keys(self.train_counts, protocol)
+        self.truths: NDArray[np.int32] = draw_truths(corpus, seed=seed)
+
+    @classmethod
+    def read(cls, dataset: Dataset, splits: Sequence[str], protocol: Protocol, *, seed: int) -> Material:
+        train = Corpus.read(dataset, ("train",))
+        return cls(train if tuple(splits) == ("train",) else Corpus.read(dataset, splits), train, protocol, seed=seed)
+
+    @cached_property
+    def tfidf(self) -> TfIdf:
+        """Fitted on the comments of the training split, each a document."""
+        return TfIdf.fit(self._train.texts, self._train.text_counts().tolist())
+
+    @cached_property
+    def word_counts(self) -> Any:
+        """Word counts of every text of the corpus: CSR (len(corpus.texts), number of words)."""
+        return self.tfidf.counts(self.corpus.texts)
+
+    def clips_with_truth(self, clips: Sequence[int]) -> list[int]:
+        return [clip for clip in clips if self.truths[clip] != NO_TRUTH]
+
+    def truth_key(self, clip: int) -> int:
+        """The key number of the clip's truth."""
+        return int(self.corpus.key_of[self.truths[clip]])
+
+    def is_generic(self, clip: int) -> bool:
+        return self.corpus.key_names[self.truth_key(clip)] in self.generic_keys

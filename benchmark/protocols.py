@@ -1,0 +1,115 @@
+"""The protocols by name: how candidate sets are made and what is printed. PROTOCOL is normative; these declare it.
+
+    PROTOCOLS["v1"].sets            # ("random", "cosine", "popularity")
+    PROTOCOLS["v1"].set_name("cosine", 10)   # "cosine10"
+
+A protocol never changes once a number was published with it: a mend is a new version with its own sets.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from videochat.errors import UsageError
+from videochat.registry import Registry
+
+Construction = Literal["balanced-groups", "chosen-negatives"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """One way to ask which comment was really written.
+
+    name, version: as in the signature line, "v1.0" = name "v1", version "1.0".
+    construction: "balanced-groups": K clips of a recording rank the same K truths; "chosen-negatives": one truth
+        and K - 1 negatives chosen by a statistic for each clip.
+    sets: names without K. k: candidates a clip in the headline sets. max_k: the largest K that the construction
+        takes from one recording.
+    cutoffs: the k of R@k that are printed.
+    generic_top, generic_share: a truth is generic if its key is among the most frequent keys of the training split:
+        the first min(generic_top, generic_share of the distinct keys), so that a small vocabulary is not all generic.
+    clip_blind_at_chance: the construction proves that a scorer which ignores the clip is exactly at chance.
+    """
+
+    name: str
+    version: str
+    summary: str
+    construction: Construction
+    sets: tuple[str, ...] = ("random", "cosine", "popularity")
+    k: int = 10
+    max_k: int = 99
+    cutoffs: tuple[int, ...] = (1, 2, 5)
+    generic_top: int = 100
+    generic_share: float = 0.01
+    clip_blind_at_chance: bool = False
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.k <= self.max_k or not self.sets or len(set(self.sets)) != len(self.sets):
+            raise UsageError(f"impossible protocol {self.name!r}", fix="2 <= k <= max_k, sets named once each")
+        if self.generic_top < 0 or not 0 <= self.generic_share <= 1:
+            raise UsageError(f"impossible stratum in protocol {self.name!r}", fix="0 <= generic_share <= 1")
+
+    @property
+    def label(self) -> str:
+        """How the signature line names it: v1.0, classic-1.0."""
+        return (
+            f"v{self.version}" if self.name == f"v{self.version.partition('.')[0]}" else f"{self.name}-{self.version}"
+        )
+
+    def check_k(self, k: int) -> int:
+        """`k` if sets of that size can be made; UsageError otherwise."""
+        if not 2 <= k <= self.max_k:
+            raise UsageError(
+                f"K = {k} is not between 2 and {self.max_k} for protocol {self.name}",
+                fix="sets of 100 pool the recordings of a category and are not built yet; take --k 10",
+            )
+        return k
+
+    def set_name(self, kind: str, k: int) -> str:
+        """The file name of a set: "cosine", 10 -> "cosine10"."""
+        if kind not in self.sets:
+            raise UsageError(f"protocol {self.name} has no set {kind!r}", fix=f"choose one of {', '.join(self.sets)}")
+        return f"{kind}{k}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Protocol:
+        """The inverse of to_json. Unknown or missing fields raise UsageError."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        if unknown := sorted(set(value) - known):
+            raise UsageError(f"a protocol has no fields {unknown}", fix=f"known are {sorted(known)}")
+        needed = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
+        if missing := sorted(needed - set(value)):
+            raise UsageError(f"the protocol lacks {missing}", fix="give every field without a default")
+        return cls(**{name: tuple(item) if isinstance(item, list) else item for name, item in value.items()})
+
+
+PROTOCOLS: Registry[Protocol] = Registry("protocol")
+
+V1 = PROTOCOLS.add(
+    "v1",
+    Protocol(
+        name="v1",
+        version="1.0",
+        summary="balanced groups: K clips of one recording rank the same K truths, so no statistic gives them away",
+        construction="balanced-groups",
+        clip_blind_at_chance=True,
+    ),
+)
+
+CLASSIC = PROTOCOLS.add(
+    "classic",
+    Protocol(
+        name="classic",
+        version="1.0",
+        summary="one truth and K - 1 chosen negatives, as the field does it; a reversed statistic can win it",
+        construction="chosen-negatives",
+    ),
+)

@@ -1,0 +1,64 @@
+"""One truth a clip: the response that a model is to find among the candidates (PROTOCOL, "Truth").
+
+Drawn by a key-free hash among the responses whose key has at least two letters or digits and is not in the clip's
+own context. A clip without such a response is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from videochat.files import stable_hash
+
+from .keys import MIN_ALPHANUMERIC, num_alphanumeric
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .corpus import Corpus
+    from .protocols import Protocol
+
+NO_TRUTH = -1
+
+
+def eligible_responses(corpus: Corpus, clip: int) -> list[int]:
+    """Text numbers of the responses that may be the truth of `clip`, in order of (time, text), repeats kept."""
+    own_context = set(corpus.key_of[corpus.context.of(clip)].tolist())
+    bounds = corpus.responses.bounds
+    times = corpus.responses.times_ms[bounds[clip] : bounds[clip + 1]].tolist()
+    said = sorted(zip(times, corpus.responses.of(clip).tolist(), strict=True))  # equal times: by text, not by arrival
+    return [
+        text
+        for _, text in said
+        if (number := int(corpus.key_of[text])) not in own_context
+        and num_alphanumeric(corpus.key_names[number]) >= MIN_ALPHANUMERIC
+    ]
+
+
+def draw_truths(corpus: Corpus, *, seed: int) -> NDArray[np.int32]:
+    """int32 (len(corpus),): the text number of each clip's truth, NO_TRUTH where no response is eligible."""
+    truths = np.full(len(corpus), NO_TRUTH, dtype=np.int32)
+    for clip in range(len(corpus)):
+        if eligible := eligible_responses(corpus, clip):
+            draw = stable_hash(seed, corpus.recording_ids[clip], int(corpus.start_ms[clip]), "truth")
+            truths[clip] = eligible[draw % len(eligible)]
+    return truths
+
+
+def generic_keys(train_counts: Counter[str], protocol: Protocol) -> frozenset[str]:
+    """The most frequent keys of the training split that could be truths; equal counts in order of the key.
+
+    How many: the lesser of `generic_top` and `generic_share` of the distinct keys, rounded up. Empty without a
+    training split.
+    """
+    possible = [
+        (-count, name)
+        for name, count in train_counts.items()
+        if count > 0 and num_alphanumeric(name) >= MIN_ALPHANUMERIC
+    ]
+    size = min(protocol.generic_top, math.ceil(protocol.generic_share * len(possible)))
+    return frozenset(name for _, name in sorted(possible)[:size])
