@@ -1,0 +1,90 @@
+"""Emotes out of the text and kept beside it, and the names of chatters out of the text.
+
+First-party emotes are marked when the chat is read (SLOT); third-party ones (BTTV, FrankerFaceZ, 7TV) are plain words
+that a dated list knows (`lists`). A row's `emotes` keep the order of the message.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from .characters import shorten
+from .chat import SLOT, Chat
+from .rules import rewrite
+
+MIN_PLAIN_NAME = 9  # a login without digit or underscore is taken for a name only if it is at least so long
+
+
+@rewrite("emotes", "emotes taken out of the text and kept beside it")
+def emotes(chat: Chat) -> NDArray[np.bool_]:
+    # Texts are already shortened, so a code is looked up in its shortened form ("xddd" is xdd).
+    codes = sorted(chat.lists.emotes)
+    known = dict(zip(shorten(codes, chat.config.elongation_keep), codes, strict=True)) if codes else {}
+    touched = _texts_with_words(chat.texts, pa.array([SLOT, *known], pa.string()))
+    third_party: dict[int, list[str | None]] = {}  # None: the row's next first-party emote
+    texts = chat.texts.to_pylist()
+    for index in touched.tolist():
+        words: list[str] = []
+        taken: list[str | None] = []
+        for word in texts[index].split(" "):
+            if word == SLOT:
+                taken.append(None)
+            elif word in known:
+                taken.append(known[word])
+            else:
+                words.append(word)
+        texts[index] = " ".join(words)
+        if any(code is not None for code in taken):
+            third_party[index] = taken
+    changed = chat.rewrite(texts)
+    if third_party:
+        mixed = np.zeros(len(chat.texts), dtype=bool)
+        mixed[list(third_party)] = True
+        for row in np.flatnonzero(chat.rows(mixed)).tolist():
+            own = iter(chat.emotes.get(row, ()))
+            chat.emotes[row] = [code or next(own) for code in third_party[int(chat.codes[row])]]
+    return changed
+
+
+@rewrite("name", "logins of the recording's chatters and channel removed, where they stand as a word")
+def name(chat: Chat) -> NDArray[np.bool_]:
+    names = {login.casefold() for login in (*chat.logins, chat.recording.channel)}
+    names = {login for login in names if _is_name(login)}
+    if not names:
+        return np.zeros(len(chat), dtype=bool)
+    vocabulary = pa.array(sorted(names), pa.string())
+    texts = chat.texts.to_pylist()
+    lowered = pc.utf8_lower(chat.texts)
+    parts = pc.replace_substring_regex(lowered, r"[^\p{L}\p{M}\p{N}_]+", " ")
+    for index in _texts_with_words(parts, vocabulary).tolist():
+        words = (word for word in texts[index].split(" ") if _bare(word) not in names)
+        texts[index] = " ".join(words)
+    return chat.rewrite(texts)
+
+
+def _is_name(login: str) -> bool:
+    """Whether a login is unlikely to be a word of the chat's language."""
+    odd = any(char.isdigit() or char == "_" for char in login)
+    return len(login) >= (4 if odd else MIN_PLAIN_NAME)
+
+
+def _bare(word: str) -> str:
+    """A word as a login would be written: lower case, without punctuation around it and without 's."""
+    word = word.casefold()
+    begin, end = 0, len(word)
+    while begin < end and not (word[begin].isalnum() or word[begin] == "_"):
+        begin += 1
+    while end > begin and not (word[end - 1].isalnum() or word[end - 1] == "_"):
+        end -= 1
+    word = word[begin:end]
+    return word[:-2] if word.endswith("'s") else word
+
+
+def _texts_with_words(texts: pa.Array, words: pa.Array) -> NDArray[np.int64]:
+    """Indices of the texts that hold one of `words` between spaces."""
+    lists = pc.split_pattern(texts, " ")
+    hit = pc.is_in(lists.flatten(), value_set=words)
+    return np.unique(pc.list_parent_indices(lists).filter(hit).to_numpy())
