@@ -96,7 +96,7 @@ def assign_splits(
     """recording_id -> split.
 
     previous: what was stored before; it wins. by: "channel", "recording", or a split's name (everything in it).
-    Raises UsageError if there are fewer than 3 units: then the user must choose.
+    Raises UsageError if there are fewer units than splits (3 by default): then the user must choose.
     """
     if by in SPLITS:
         return {unit.recording_id: by for unit in units}
@@ -110,9 +110,10 @@ def assign_splits(
         for unit in group[::-1]
         if unit.recording_id in previous
     }
-    if len(members) < 3:
+    num_splits = sum(fraction > 0 for fraction in fractions)
+    if len(members) < num_splits:
         raise UsageError(
-            f"a split by {by} needs at least 3 {by}s, here are {len(members)}",
+            f"a split by {by} needs at least {num_splits} {by}s, here are {len(members)}",
             fix="choose --split-by recording, or --split test to put all clips in one split",
         )
     targets = split_counts(len(members), fractions)

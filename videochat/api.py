@@ -1,0 +1,145 @@
+"""The Python API: three functions for those who never use the command line, and what the command line shares.
+
+    data = load("videochat-data")
+    sets = candidates(data, protocol="v1")
+    run = evaluate("sfat", data, sets)
+    run.metrics()
+
+This module and `videochat.cli` are the outermost layer: they alone bring the benchmark and the models together.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .commenter import MODELS, Commenter, LoadContext, ModelEntry
+from .dataset import Dataset
+from .errors import Mismatch, MissingInput, UsageError
+from .workspace import Workspace
+
+if TYPE_CHECKING:
+    from .benchmark.candidates import CandidateSets
+    from .benchmark.runs import Run
+
+
+def load(root: Path | str = "videochat-data") -> Dataset:
+    """The dataset of a workspace (or of any folder with a dataset.json)."""
+    return Dataset.open(root)
+
+
+def candidates(dataset: Dataset, protocol: str = "v1", *, k: int = 10) -> CandidateSets:
+    """The frozen candidate sets of a protocol: those that are there, else built with `k` candidates a clip."""
+    from .benchmark.candidates import build_candidates, load_candidates
+
+    workspace = Workspace.open(dataset.root)
+    try:
+        return load_candidates(workspace, dataset, protocol)
+    except (MissingInput, Mismatch):  # none yet, or of shards that are no more
+        return build_candidates(workspace, dataset, protocol, k=k)
+
+
+def evaluate(
+    models: str | Commenter | Sequence[str | Commenter],
+    dataset: Dataset,
+    sets: CandidateSets | None = None,
+    *,
+    device: str = "auto",
+    train: bool = False,
+    limit: int | None = None,
+) -> Run:
+    """Rank models, together with the simple scorers, on candidate sets (default: protocol v1's).
+
+    models: names of the registry (`videochat bench --help` lists them) or Commenter objects. train: train what has
+    no checkpoint; without it that is an error which names the `train` line. limit: clips of each split (for a try).
+    """
+    from .benchmark.ranker import bench
+
+    workspace = Workspace.open(dataset.root)
+    wanted = [models] if isinstance(models, str) or not isinstance(models, Sequence) else list(models)
+    sets = sets if sets is not None else candidates(dataset)
+    entrants = [
+        load_model(name, workspace, dataset, device=device, train=train) if isinstance(name, str) else name
+        for name in wanted
+    ]
+    return bench(workspace, dataset, sets, entrants, seed=workspace.settings.seed, limit=limit)
+
+
+def catalog() -> dict[str, ModelEntry]:
+    """All models and scorers by name, in the order they are printed."""
+    for module in ("videochat.benchmark.baselines", "videochat.models.catalog", "videochat.sample.ceiling"):
+        importlib.import_module(module)  # each registers what it holds
+    return dict(MODELS)
+
+
+def context_of(
+    name: str, workspace: Workspace, dataset: Dataset, *, device: str, options: dict[str, Any]
+) -> LoadContext:
+    """Where a model of the registry finds its checkpoint. A seed other than the workspace's has a folder of its own."""
+    options = dict(options)
+    seed = int(options.pop("seed", workspace.settings.seed))
+    folder = name if seed == workspace.settings.seed else f"{name}-seed{seed}"
+    return LoadContext(
+        workspace=workspace,
+        dataset=dataset,
+        checkpoint=workspace.checkpoint_dir(folder),
+        device=pick_device(device),
+        seed=seed,
+        options=options,
+    )
+
+
+def load_model(
+    name: str,
+    workspace: Workspace,
+    dataset: Dataset,
+    *,
+    device: str = "auto",
+    train: bool = False,
+    options: dict[str, Any] | None = None,
+) -> Commenter:
+    """The Commenter `name`; with `train`, trained first if it has no checkpoint."""
+    catalog()
+    entry = MODELS[name]
+    context = context_of(name, workspace, dataset, device=device, options=options or {})
+    try:
+        return entry.load(context)
+    except MissingInput:
+        if not train or entry.train is None:
+            raise
+    entry.train(context)
+    return entry.load(context)
+
+
+def train_model(
+    name: str,
+    workspace: Workspace,
+    dataset: Dataset,
+    *,
+    device: str = "auto",
+    options: dict[str, Any] | None = None,
+) -> Path:
+    """Train `name` on the train split, selecting on dev alone; returns its checkpoint folder."""
+    catalog()
+    entry = MODELS[name]
+    if entry.train is None:
+        trained = ", ".join(key for key, value in MODELS.items() if value.train is not None)
+        raise UsageError(f"{name} is not a trained model", fix=f"choose one of {trained}")
+    context = context_of(name, workspace, dataset, device=device, options=options or {})
+    entry.train(context)
+    return context.checkpoint
+
+
+def pick_device(device: str) -> str:
+    """ "auto" -> "cuda" where there is one, else "cpu". Raises UsageError for cuda where there is none."""
+    if device == "cpu":
+        return device
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise UsageError("no CUDA device is usable here", fix="pass --device cpu, or auto to take what there is")
+    return "cpu"

@@ -1,0 +1,212 @@
+"""`candidates`, `train`, `bench` and `report`: from shards to a table that a stranger can trust."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import api
+from ..dataset import Dataset
+from ..errors import UsageError
+from ..workspace import Workspace
+from .inspect import latest_run
+from .options import (
+    data_option,
+    device_option,
+    dry_run_option,
+    emit,
+    emit_plan,
+    example,
+    json_option,
+    protocol_option,
+)
+
+
+class _Models(click.Option):
+    """--model whose help lists the registry; the registry is loaded only for that help."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        return record and (record[0], f"{record[1]}  [{', '.join(api.catalog())}]")
+
+
+def model_option(help_text: str, **settings: Any) -> Any:
+    return click.option("--model", "models", cls=_Models, multiple=True, help=help_text, **settings)
+
+
+limit_clips_option = click.option("--limit", type=click.IntRange(min=1), help="Take N clips of each split, for a try.")
+seed_option = click.option("--seed", type=int, help="Seed of the training.  [default: the workspace's]")
+set_option = click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the training.")
+
+
+def _opened(data: Path) -> tuple[Workspace, Dataset]:
+    workspace = Workspace.open(data)
+    return workspace, Dataset.open(workspace.root)
+
+
+def _options(settings: tuple[str, ...], seed: int | None) -> dict[str, Any]:
+    """NAME=VALUE pairs; values are JSON where they parse as such, else text."""
+    options: dict[str, Any] = {} if seed is None else {"seed": seed}
+    for pair in settings:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--set {pair!r} has no '='", fix="write --set epochs=5")
+        try:
+            options[name] = json.loads(value)
+        except json.JSONDecodeError:
+            options[name] = value
+    return options
+
+
+@click.command()
+@data_option
+@protocol_option
+@click.option("--k", type=click.IntRange(min=2), default=10, show_default=True, help="Candidates a clip.")
+@click.option("--limit", type=click.IntRange(min=1), hidden=True)
+@dry_run_option
+@json_option
+@example("videochat candidates --protocol v1")
+def candidates(data: Path, protocol: str | None, k: int, limit: int | None, dry_run: bool, as_json: bool) -> int:
+    """Build frozen candidate sets for a protocol.
+
+    Three sets: random, cosine and popularity. They are hashed and shuffled, and carry the digest of their shards.
+    """
+    from videochat.benchmark.candidates import build_candidates, describe, plan_candidates
+
+    workspace, dataset = _opened(data)
+    protocol = protocol or workspace.settings.protocol
+    if dry_run:
+        emit_plan("candidates", plan_candidates(dataset), as_json)
+        return 0
+    with workspace.lock():
+        sets = build_candidates(workspace, dataset, protocol, k=k)
+    emit(sets.manifest, as_json, describe(sets))
+    return 0
+
+
+@click.command()
+@data_option
+@model_option("The model to train; may be given several times.")
+@device_option
+@seed_option
+@set_option
+@limit_clips_option
+@dry_run_option
+@json_option
+@example("videochat train --model sfat\nvideochat train --model sfat --seed 1 --set epochs=30")
+def train(
+    data: Path,
+    models: tuple[str, ...],
+    device: str,
+    seed: int | None,
+    settings: tuple[str, ...],
+    limit: int | None,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Train a model on the train split.
+
+    Selection uses the dev split alone. Killed and run again, training goes on from its last epoch.
+    """
+    workspace, dataset = _opened(data)
+    names = models or ("sfat",)
+    rows = {row["split"]: row for row in dataset.manifest["per_split"]}
+    if dry_run:
+        plan = {
+            "models": ", ".join(names),
+            "train_clips": rows.get("train", {}).get("clips", 0),
+            "dev_clips": rows.get("dev", {}).get("clips", 0),
+            "train_responses": rows.get("train", {}).get("responses", 0),
+            "hours": rows.get("train", {}).get("hours", 0.0),
+        }
+        emit_plan("train", plan, as_json)
+        return 0
+    options = _options(settings, seed) | ({} if limit is None else {"limit": limit})
+    with workspace.lock():
+        folders = [api.train_model(name, workspace, dataset, device=device, options=options) for name in names]
+    emit(
+        [str(folder) for folder in folders],
+        as_json,
+        "\n".join(f"trained {name}: {folder}" for name, folder in zip(names, folders, strict=True)),
+    )
+    return 0
+
+
+@click.command()
+@data_option
+@model_option("A model or scorer to rank; may be given several times.")
+@protocol_option
+@device_option
+@click.option("--train", "train_first", is_flag=True, help="Train models that have no checkpoint.")
+@click.option("--wide", is_flag=True, help="Print R@2, R@5 and MR, too.")
+@click.option("--no-report", is_flag=True, help="Do not write report.html.")
+@seed_option
+@limit_clips_option
+@dry_run_option
+@json_option
+@example("videochat bench --model sfat\nvideochat bench --model sfat --model sfat-mean --train")
+def bench(
+    data: Path,
+    models: tuple[str, ...],
+    protocol: str | None,
+    device: str,
+    train_first: bool,
+    wide: bool,
+    no_report: bool,
+    seed: int | None,
+    limit: int | None,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Rank models and scorers on the candidate sets.
+
+    The golden scorers and the shortcut panel run with every benchmark; a set that one of them can win fails its audit.
+    """
+    from videochat.benchmark.ranker import bench as run_bench
+    from videochat.benchmark.ranker import plan_bench
+    from videochat.benchmark.report import write_report
+
+    workspace, dataset = _opened(data)
+    catalog = api.catalog()
+    names = models or ("sfat",)
+    for name in names:
+        api.MODELS[name]
+    with workspace.lock():
+        sets = api.candidates(dataset, protocol or workspace.settings.protocol)
+        if dry_run:
+            emit_plan("bench", {"models": ", ".join(names)} | plan_bench(sets), as_json)
+            return 0
+        options = _options((), seed)
+        scorers = [name for name in ("random", "constant", "length", "popularity", "tfidf") if name not in names]
+        entrants = [
+            api.load_model(name, workspace, dataset, device=device, train=train_first, options=options)
+            for name in (*names, *scorers)
+            if catalog[name]
+        ]
+        run = run_bench(workspace, dataset, sets, entrants, seed=workspace.settings.seed, limit=limit)
+        report_path = None if no_report else write_report(run, workspace)
+    text = run.table(wide=wide)
+    text += f"\n\nrun     {run.path}" + (f"\nreport  {report_path}" if report_path else "")
+    emit({"run": str(run.path), "report": str(report_path), "metrics": run.metrics_json()}, as_json, text)
+    return 0
+
+
+@click.command()
+@data_option
+@click.option("--run", "run_path", type=click.Path(path_type=Path), help="A run folder.  [default: the latest]")
+@click.option("--clips", type=click.IntRange(min=0), default=6, show_default=True, help="Clips to show.")
+@json_option
+@example("videochat report --clips 8")
+def report(data: Path, run_path: Path | None, clips: int, as_json: bool) -> int:
+    """Write the HTML report of a run: one file that needs no network."""
+    from videochat.benchmark.report import write_report
+    from videochat.benchmark.runs import Run
+
+    workspace = Workspace.open(data)
+    run = Run.open(run_path or latest_run(workspace))
+    path = write_report(run, workspace, num_clips=clips)
+    emit({"report": str(path)}, as_json, f"report  {path}")
+    return 0
