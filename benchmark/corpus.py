@@ -38,10 +38,6 @@ class Comments:
     def of(self, clip: int) -> NDArray[np.int32]:
         return self.texts[self.bounds[clip] : self.bounds[clip + 1]]
 
-    def clip_of_each(self) -> NDArray[np.int32]:
-        """The clip number of every comment."""
-        return np.repeat(np.arange(len(self.bounds) - 1, dtype=np.int32), np.diff(self.bounds))
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Corpus:
