@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from ..errors import BadRecording, UsageError
 from ..ledger import Attempt
@@ -21,7 +21,8 @@ from ..progress import progress, say
 from ..schema import Recording
 from ..workspace import Workspace
 
-# What a worker returns: None if its output was current, else counts for the ledger ({"skipped": reason} to skip).
+# What a worker returns: None if its output was current, else counts for the ledger ({"skipped": reason} to skip; a
+# "reason" beside counts says what is wrong with an output that was made all the same).
 Worker = Callable[[Recording], dict[str, Any] | None]
 
 
@@ -68,7 +69,7 @@ def select(workspace: Workspace, step: str, *, limit: int | None = None, retry: 
     return recordings[:limit]
 
 
-def attempt(step: str, recording: Recording, worker: Worker) -> Attempt:
+def attempt(step: str, recording: Item, worker: Worker[Item]) -> Attempt:
     """Run `worker` on one recording; BadRecording becomes a failed attempt, other errors are bugs and propagate."""
     begin = time.monotonic()
     try:
@@ -81,7 +82,8 @@ def attempt(step: str, recording: Recording, worker: Worker) -> Attempt:
         elif "skipped" in counts:
             outcome = {"status": "skipped", "reason": counts["skipped"]}
         else:
-            outcome = {"status": "ok", "counts": counts}
+            reason = counts.get("reason")
+            outcome = {"status": "ok", "reason": reason, "counts": {k: v for k, v in counts.items() if k != "reason"}}
     return Attempt(
         step=step, recording_id=recording.recording_id, seconds=round(time.monotonic() - begin, 3), **outcome
     )
@@ -90,8 +92,8 @@ def attempt(step: str, recording: Recording, worker: Worker) -> Attempt:
 def run_step(
     workspace: Workspace,
     step: str,
-    recordings: Sequence[Recording],
-    worker: Worker,
+    recordings: Sequence[Item],
+    worker: Worker[Item],
     *,
     num_workers: int | None = None,
 ) -> StepSummary:
@@ -112,7 +114,7 @@ def run_step(
     return summary
 
 
-def _attempts(step: str, recordings: Sequence[Recording], worker: Worker, num_workers: int) -> Iterator[Attempt]:
+def _attempts(step: str, recordings: Sequence[Item], worker: Worker[Item], num_workers: int) -> Iterator[Attempt]:
     if num_workers == 1:
         for recording in recordings:
             yield attempt(step, recording, worker)

@@ -1,0 +1,1 @@
+"""Decode video, embed frames and comment texts with CLIP, and fingerprint what was done."""
