@@ -35,7 +35,7 @@ def write_card(dataset_manifest: Mapping[str, Any], funnel: Sequence[Mapping[str
 
     dataset_manifest: the figures of the build, with the keys of REQUIRED and `clip_fingerprint` (dict or null);
         `files` are relative to `out_dir`, "<split>/<name>.parquet", with sha256, bytes and rows.
-    funnel: rows of the cleaning funnel, first the raw messages, with a label and a number each.
+    funnel: rows of `cleaning.funnel.funnel` as dicts (rule, summary, drops, count, left, share), the raw messages first.
     Raises UsageError if a figure is missing: a card with holes is not written.
     """
     if missing := sorted(REQUIRED - set(dataset_manifest)):
@@ -59,10 +59,9 @@ def render_card(
         hours=lambda value: f"{value:,.1f}" if value >= 1 else f"{value:.3f}",
         seconds=_seconds,
         bytes=_bytes,
-        percent=lambda part, whole: f"{part / whole:.1%}" if whole else "–",
+        percent=lambda share: f"{share:.1%}",
         share=lambda part, whole: f" ({part / whole:.1%})" if whole else "",
     )
-    rows = funnel_rows(funnel)
     tags = ["live-comments", "chat", "parquet"] + (["simulated"] if manifest["simulated"] else [])
     tasks = ["text-generation", "text-ranking"] + ([] if manifest["text_only"] else ["video-text-to-text"])
     return environment.from_string(template("card.md.j2")).render(
@@ -78,19 +77,8 @@ def render_card(
         fingerprint=_flat(manifest.get("clip_fingerprint") or {}),
         fractions=" / ".join(f"{fraction:g}" for fraction in manifest["split_fractions"]),
         drops=sorted(manifest["drops"].items(), key=lambda item: (-item[1], item[0])),
-        funnel=rows,
-        funnel_total=rows[0]["num"] if rows else 0,
+        funnel=funnel,
     )
-
-
-def funnel_rows(funnel: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """[{"label", "num"}]: the first text and the first whole number of each row of the funnel."""
-    rows = []
-    for row in funnel:
-        label = next((value for value in row.values() if isinstance(value, str)), "")
-        num = next((v for v in row.values() if isinstance(v, int) and not isinstance(v, bool)), 0)
-        rows.append({"label": label, "num": num})
-    return rows
 
 
 def escape_markdown(value: object) -> str:

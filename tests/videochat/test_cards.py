@@ -17,7 +17,11 @@ from videochat.croissant import croissant, semantic_version
 from videochat.errors import UsageError
 from videochat.schema import shard_schema
 
-FUNNEL = [{"rule": "raw", "num": 4000}, {"rule": "bot", "num": 300}, {"rule": "kept", "num": 3100}]
+FUNNEL = [
+    {"rule": "messages", "summary": "as imported", "drops": False, "count": 4000, "left": 4000, "share": 1.0},
+    {"rule": "bot", "summary": "bots | by list", "drops": True, "count": 300, "left": 3700, "share": 0.075},
+    {"rule": "elongation", "summary": "soooo", "drops": False, "count": 40, "left": 3700, "share": 0.01},
+]
 
 
 def shards(folder: Path, *, dim: int | None = 4, simulated: bool = False, name: str = "tiny") -> dict[str, Any]:
@@ -63,7 +67,8 @@ def test_every_figure_of_the_card_comes_from_the_manifest(tmp_path: Path) -> Non
         "| Art | 3 | 1.2 | 6 | 3,100 |",
         "| train | 1 | 1 | 0.025 | 3 | 3 | 3 |",
         "| no-response | 7 |",
-        "| bot | 300 | 7.5% |",
+        "| bot | bots \\| by list | −300 | 7.5% | 3,700 |",
+        "| elongation | soooo | 40 | 1.0% | 3,700 |",
         "| weights.sha256 | `ab\\|'12` |",
         'path: "dev/*.parquet"',
         'language:\n- "en"',

@@ -1,0 +1,275 @@
+"""From metrics.json to what the page prints: table rows, gains, and differences as sentences made from the numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..evaluation import OFFICIAL
+from ..metrics import RECIPROCAL_RANK, Recall
+from ..statistics import MIN_CLUSTERS
+from .charts import number
+from .inputs import RunFiles
+
+KINDS = {
+    "model": "Models",
+    "scorer": "Simple scorers",
+    "panel": "Shortcut panel",
+    "golden": "Golden scorers",
+}
+ALL_METRICS = ("R@1", "R@2", "R@5", "MR", "MRR")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """A number with its 95 % interval; low and high are None where the clusters are too few."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def of(cls, row: dict[str, Any] | None) -> Value | None:
+        """From {"value", "low", "high"}; None where the metric is not defined."""
+        if row is None or row.get("value") is None:
+            return None
+        return cls(value=row["value"], low=row.get("low"), high=row.get("high"))
+
+    def __neg__(self) -> Value:
+        if self.low is None or self.high is None:
+            return Value(value=-self.value)
+        return Value(value=-self.value, low=-self.high, high=-self.low)
+
+    @property
+    def has_interval(self) -> bool:
+        return self.low is not None and self.high is not None
+
+    @property
+    def includes_zero(self) -> bool | None:
+        return self.low <= 0 <= self.high if self.low is not None and self.high is not None else None
+
+    def text(self, *, signed: bool = False) -> str:
+        return number(self.value, signed)
+
+    def interval(self, *, signed: bool = False) -> str:
+        if self.low is None or self.high is None:
+            return ""
+        return f"{number(self.low, signed)} to {number(self.high, signed)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One model in the results table. cells: (set, metric) -> Value.
+
+    gains: "video" | "chat" -> the gain on the official number."""
+
+    name: str
+    kind: str
+    summary: str
+    rule: str
+    official: Value | None
+    cells: dict[tuple[str, str], Value | None]
+    gains: dict[str, Value]
+    text_only: bool
+    trained: bool
+    skipped: str | None
+
+
+def chance(set_name: str) -> tuple[float, float]:
+    """(R@1, MRR) of a scorer that knows nothing; the set's name ends with K."""
+    k = num_candidates(set_name)
+    return Recall(1).chance(k), RECIPROCAL_RANK.chance(k)
+
+
+def num_candidates(set_name: str) -> int:
+    """ "cosine10" -> 10."""
+    return int(set_name[len(set_name.rstrip("0123456789")) :])
+
+
+def metric_rows(run: RunFiles, *, stratum: str = "all") -> Iterator[tuple[dict[str, Any], bool]]:
+    """The metric rows of a stratum, and whether each is under the model's official rule."""
+    for row in run.metrics["rows"]:
+        if row["stratum"] == stratum:
+            official = run.models.get(row["model"], {}).get("score_rule")
+            yield row, official is None or row["rule"] == official
+
+
+def table_rows(run: RunFiles) -> list[Row]:
+    """All models of the run; those with an official number first, the best first, then those that were skipped."""
+    cells: dict[str, dict[tuple[str, str], Value | None]] = {}
+    for row, is_official in metric_rows(run):
+        if is_official:
+            mine = cells.setdefault(row["model"], {})
+            for name in ALL_METRICS:
+                mine[row["set"], name] = Value.of(row["metrics"].get(name))
+    official = {row["model"]: Value.of(row) for row in run.metrics["official"]}
+    gains: dict[str, dict[str, Value]] = {}
+    for row in run.metrics["gains"]:
+        value = Value.of(row)
+        if row["set"] == OFFICIAL and value:
+            gains.setdefault(row["model"], {})[row["gain"]] = value
+    rows = [
+        Row(
+            name=name,
+            kind=model["kind"],
+            summary=model.get("summary") or "",
+            rule=model.get("score_rule") or "",
+            official=official.get(name),
+            cells=cells.get(name, {}),
+            gains=gains.get(name, {}),
+            text_only=bool(model.get("text_only")),
+            trained=bool(model.get("trained")),
+            skipped=model.get("skipped"),
+        )
+        for name, model in run.models.items()
+    ]
+    return sorted(rows, key=lambda row: (row.skipped is not None, -(row.official.value if row.official else -1.0)))
+
+
+def num_of(run: RunFiles) -> dict[str, int]:
+    """Set -> number of ranked clips."""
+    return {row["set"]: row["num_clips"] for row in run.metrics["rows"] if row["stratum"] == "all"}
+
+
+def full_rows(run: RunFiles) -> list[dict[str, Any]]:
+    """Every metric of every model, set, stratum and rule, as metrics.json has them, for the folded table."""
+    rows = []
+    for stratum in ("all", "no-generic"):
+        for row, is_official in metric_rows(run, stratum=stratum):
+            cells = [Value.of(row["metrics"].get(name)) for name in ALL_METRICS]
+            rows.append({**row, "is_official": is_official, "cells": cells})
+    return rows
+
+
+def gain_rows(run: RunFiles) -> list[tuple[str, str, str, Value]]:
+    """(model, set, "video" | "chat", gain in R@1) of the single sets, for the folded table."""
+    return [
+        (row["model"], row["set"], row["gain"], value)
+        for row in run.metrics["gains"]
+        if row["metric"] == "R@1" and row["set"] != OFFICIAL and (value := Value.of(row)) is not None
+    ]
+
+
+def grouped(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """The rows under the headings of KINDS, empty groups left out."""
+    groups = [(heading, [row for row in rows if row.kind == kind]) for kind, heading in KINDS.items()]
+    return [(heading, members) for heading, members in groups if members]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """a - b on one set, paired over the same clips."""
+
+    a: str
+    b: str
+    set: str
+    metric: str
+    value: Value
+    p_holm: float | None
+    num_clusters: int
+
+    def flipped(self) -> Difference:
+        """b - a."""
+        return dataclasses.replace(self, a=self.b, b=self.a, value=-self.value)
+
+    @property
+    def verdict(self) -> str:
+        if not self.value.has_interval:
+            clusters = f"{self.num_clusters} cluster{'' if self.num_clusters == 1 else 's'}"
+            return f"no interval, only {clusters} where {MIN_CLUSTERS} are needed"
+        return "the interval includes 0" if self.value.includes_zero else "the interval excludes 0"
+
+    @property
+    def numbers(self) -> str:
+        interval = f" [{self.value.interval(signed=True).replace(' to ', ', ')}]" if self.value.has_interval else ""
+        return f"{self.value.text(signed=True)} {self.metric}{interval}"
+
+    @property
+    def sentence(self) -> str:
+        p = "" if self.p_holm is None else f", p = {probability(self.p_holm)} after Holm"
+        return f"{self.a} − {self.b}: {self.numbers} on {self.set}; {self.verdict}{p}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All differences of one pair of models in one run, with the sentence that sums them up."""
+
+    a: str
+    b: str
+    differences: list[Difference] = field(default_factory=list)
+
+    def flipped(self) -> Comparison:
+        """b - a."""
+        return Comparison(a=self.b, b=self.a, differences=[d.flipped() for d in self.differences])
+
+    @property
+    def summary(self) -> str:
+        total = len(self.differences)
+        known = [d for d in self.differences if d.value.has_interval]
+        if not known:
+            return f"{self.a} against {self.b}: no interval, too few clusters to tell."
+        ahead = sum(d.value.low is not None and d.value.low > 0 for d in known)
+        behind = sum(d.value.high is not None and d.value.high < 0 for d in known)
+        open_ = total - ahead - behind
+        parts = [
+            f"{self.a} is {word} {self.b} on {_of(num, total)}"
+            for word, num in (("ahead of", ahead), ("behind", behind))
+            if num
+        ]
+        if open_:
+            parts.append(f"the difference includes 0 on {_of(open_, total)}")
+        text = "; ".join(parts) + "."
+        return text if parts[0].startswith(self.a) else f"{self.a} against {self.b}: {text}"
+
+
+def comparisons(run: RunFiles, *, metric: str = "R@1") -> list[Comparison]:
+    """The compared pairs, in the order of metrics.json."""
+    pairs: dict[tuple[str, str], Comparison] = {}
+    for row in run.metrics["comparisons"]:
+        value = Value.of(row)
+        if row["metric"] != metric or value is None:
+            continue
+        pair = pairs.setdefault((row["a"], row["b"]), Comparison(a=row["a"], b=row["b"]))
+        pair.differences.append(
+            Difference(
+                a=row["a"],
+                b=row["b"],
+                set=row["set"],
+                metric=metric,
+                value=value,
+                p_holm=row.get("p_holm"),
+                num_clusters=run.info["num_clusters"],
+            )
+        )
+    return list(pairs.values())
+
+
+def lead_sentence(rows: Sequence[Row]) -> str:
+    """The first sentence of the results: the best model by the official number, beside the best simple scorer."""
+    ranked = [row for row in rows if row.official and not row.skipped]
+    models = [row for row in ranked if row.kind == "model"]
+    scorers = [row for row in ranked if row.kind == "scorer"]
+    if not models or models[0].official is None:
+        return "No model was ranked in this run."
+    best = models[0]
+    text = f"{best.name} has the highest official number of the models, {_with_interval(models[0].official)}"
+    if scorers and scorers[0].official:
+        text += f"; the best simple scorer is {scorers[0].name}, {_with_interval(scorers[0].official)}"
+    return text + "."
+
+
+def probability(p: float) -> str:
+    """0.00021 -> "0.0002"; below 0.0001 "< 0.0001"."""
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
+
+
+def _with_interval(value: Value) -> str:
+    return f"{value.text()} ({value.interval()})" if value.has_interval else value.text()
+
+
+def _of(num: int, total: int) -> str:
+    if total == 1:
+        return "the one set"
+    return f"all {total} sets" if num == total else f"{num} of {total} sets"
