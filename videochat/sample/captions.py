@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .phrases import ANSWERS, COMMANDS, COPYPASTA, EMOTES, GENERIC, OFF_TOPIC, REACTIONS, SUFFIXES
+from .phrases import ANSWERS, COMMANDS, COPYPASTA, EMOTES, GENERIC, OFF_TOPIC, REACTIONS, SUFFIXES, fill
 from .world import ACTIONS, CATEGORIES, COLOURS, OBJECTS
 
 EMPTY = "empty"  # in place of an object: a frame without one
@@ -49,7 +49,7 @@ class Caption:
 
 
 def _fill(rng: random.Random, template: str, name: str | None, colour: str | None) -> str:
-    return template.format(o=name, c=colour, a=rng.choice(ACTIONS))
+    return fill(template, name=name, colour=colour, action=rng.choice(ACTIONS))
 
 
 def _finish(rng: random.Random, text: str, keep: tuple[str | None, ...]) -> str:

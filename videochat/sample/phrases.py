@@ -304,6 +304,11 @@ def with_suffixes(spec: WorldSpec, phrases: Sequence[str]) -> list[tuple[str, fl
     return [(text, weight / total) for text, weight in found]
 
 
+def fill(template: str, *, name: str | None = None, colour: str | None = None, action: str | None = None) -> str:
+    """The template with its slots filled and its article right ("an umbrella")."""
+    return re.sub(r"\b(a)(?= [aeiou])", r"\1n", template.format(o=name, c=colour, a=action))
+
+
 def canonical(text: str) -> str:
     """The words of a text without manners: NFKC, casefold, runs of one letter cut to one, only words and spaces."""
     text = unicodedata.normalize("NFKC", text).casefold()
@@ -326,7 +331,7 @@ def response_table(spec: WorldSpec) -> dict[str, dict[str | None, float]]:
         for colour in row:
             row[colour] += generic * weight
     for (text, weight), said in itertools.product(with_suffixes(spec, ANSWERS), COLOURS):
-        row = table.setdefault(canonical(text.format(c=said)), dict.fromkeys((*COLOURS, None), 0.0))
+        row = table.setdefault(canonical(fill(text, colour=said)), dict.fromkeys((*COLOURS, None), 0.0))
         for colour in row:
             hit = 1 / len(COLOURS) if colour is None else float(colour == said)
             row[colour] += weight * (noise / len(COLOURS) + answer * hit)

@@ -234,10 +234,8 @@ def train(out: Path, config: TrainConfig) -> dict[str, float]:
         with torch.no_grad():
             model.logit_scale.clamp_(0, np.log(30.0))
         if step % 250 == 0 or step == config.steps - 1:
-            print(
-                f"step {step} loss {loss.item():.3f} scale {model.logit_scale.exp().item():.1f} {time.monotonic() - began:.0f} s",
-                flush=True,
-            )
+            scale, seconds = model.logit_scale.exp().item(), time.monotonic() - began
+            print(f"step {step} loss {loss.item():.3f} scale {scale:.1f} {seconds:.0f} s", flush=True)
     model.eval()
     state = {name: (t.half() if t.is_floating_point() else t).contiguous() for name, t in model.state_dict().items()}
     save_file(state, out / "open_clip_model.safetensors", metadata={"format": "pt"})
