@@ -1,0 +1,111 @@
+"""The shortcut panel: scorers that may use what no model may, to see whether a set gives its answers away.
+
+    length, -length                        characters of the candidate
+    recording-frequency, -...              comments of the clip's recording that have the candidate's key
+    corpus-frequency, -...                 the same over all splits
+    central, odd-one-out                   TF-IDF similarity to the clip's other candidates: the most, the least
+    context-tfidf, -context-tfidf          TF-IDF similarity to the clip's context: a baseline, not a shortcut
+
+All but the last two ignore the clip (within its recording). On balanced groups (PROTOCOL v1) such a scorer is exactly
+at chance; if it is not, the set fails its audit. On sets of chosen negatives they show the leak.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from videochat.commenter import TextTable
+from videochat.schema import SPLITS
+
+from .baselines import cosines
+from .corpus import Corpus
+from .scores import REAL, ScoreBlock
+from .tasks import Layout, Task
+from .tfidf import TfIdf
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from videochat.dataset import Dataset
+
+    Floats = NDArray[np.float64]
+
+BLIND = (
+    *("length", "-length", "recording-frequency", "-recording-frequency"),
+    *("corpus-frequency", "-corpus-frequency", "central", "odd-one-out"),
+)
+CONTEXT = ("context-tfidf", "-context-tfidf")
+NAMES = tuple(f"panel:{name}" for name in (*BLIND, *CONTEXT))
+
+
+class Panel:
+    """Counts of a dataset and TF-IDF (IDF on train) of a text table, from which every panel scorer follows."""
+
+    def __init__(self, dataset: Dataset, texts: TextTable) -> None:
+        corpus = Corpus.read(dataset, SPLITS)
+        train = Corpus.read(dataset, ("train",))
+        self.tfidf = TfIdf.fit(train.texts, train.text_counts().tolist())
+        self.texts = texts
+        self.rows = self.tfidf.transform(texts.texts)
+        self.lengths = np.array([len(text) for text in texts.texts], dtype=np.float64)
+        totals = corpus.key_counts()
+        self.corpus_counts = np.array([totals[name] for name in texts.keys], dtype=np.float64)
+        self.clip_numbers = {clip_id: number for number, clip_id in enumerate(corpus.clip_ids)}
+        self.recording_counts: dict[str, Counter[str]] = {}
+        for _, recording_id, clips in corpus.recordings():
+            found = self.recording_counts.setdefault(recording_id, Counter())
+            for comments in (corpus.context, corpus.responses):
+                numbers = comments.texts[comments.bounds[clips.start] : comments.bounds[clips.stop]]
+                for key, count in zip(*np.unique(corpus.key_of[numbers], return_counts=True), strict=True):
+                    found[corpus.key_names[key]] += int(count)
+        self.corpus = corpus
+
+    def blocks(self, task: Task) -> list[ScoreBlock]:
+        """The scores of the panel on one task."""
+        ascending: dict[str, Floats] = {
+            "length": self.lengths[task.candidates],
+            "recording-frequency": self._recording_frequency(task),
+            "corpus-frequency": self.corpus_counts[task.candidates],
+            "central": self._central(task),
+            "context-tfidf": self._context(task),
+        }
+        values = {**ascending, **{f"-{name}": -value for name, value in ascending.items()}}
+        values["odd-one-out"] = values["-central"]
+        layout = Layout.of_task(task)
+        return [
+            ScoreBlock(f"panel:{name}", REAL, task.split, task.name, layout, values[name].astype(np.float64).ravel())
+            for name in (*BLIND, *CONTEXT)
+        ]
+
+    def _recording_frequency(self, task: Task) -> Floats:
+        result = np.zeros(task.candidates.shape)
+        for row, (recording, ids) in enumerate(zip(task.recording_ids, task.candidates, strict=True)):
+            counts = self.recording_counts.get(str(recording), Counter())
+            result[row] = [counts[self.texts.keys[i]] for i in ids]
+        return result
+
+    def _central(self, task: Task) -> Floats:
+        """The summed cosine of each candidate to the others; clips with equal candidates share one computation."""
+        known: dict[bytes, Floats] = {}
+        result = np.zeros(task.candidates.shape)
+        for row, ids in enumerate(task.candidates):
+            name = ids.tobytes()
+            if name not in known:
+                part = self.rows[ids]
+                similarity = (part @ part.T).toarray()
+                np.fill_diagonal(similarity, 0.0)
+                known[name] = similarity.sum(axis=1)
+            result[row] = known[name]
+        return result
+
+    def _context(self, task: Task) -> Floats:
+        result = np.zeros(task.candidates.shape)
+        for row, (clip_id, ids) in enumerate(zip(task.clip_ids, task.candidates, strict=True)):
+            number = self.clip_numbers[str(clip_id)]
+            joined = " ".join(self.corpus.texts[i] for i in self.corpus.context.of(number))
+            context: Any = self.tfidf.transform([joined])
+            result[row] = cosines(self.rows[ids], context)
+        return result

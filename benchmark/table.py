@@ -1,0 +1,171 @@
+"""The printed table of a run: models and scorers above the line, the shortcut panel and golden scorers below it.
+
+Each headline set shows R@1 and MRR, then the official number with its interval and both gains; `wide` adds every
+metric of every set. Nothing is computed here: the table is made of run.json and metrics.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .evaluation import HEADLINE_K, OFFICIAL
+from .metrics import METRICS, RECIPROCAL_RANK, Recall
+
+Json = Mapping[str, Any]
+ABSENT = "–"
+
+
+def short(value: float | None, *, sign: bool = False, digits: int = 3) -> str:
+    """.512, 1.000, 5.500, +.034, -.002; – for an absent value."""
+    if value is None:
+        return ABSENT
+    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 and text.lstrip("+-").startswith("0.") else text
+
+
+def bounds(figure: Json) -> str:
+    """[.490, .530], or nothing where there is no interval."""
+    return "" if figure["low"] is None else f"[{short(figure['low'])}, {short(figure['high'])}]"
+
+
+def gain_cell(figure: Json | None) -> str:
+    """+.034*: the interval excludes 0; +.004: it does not; +.034?: too few clusters for an interval."""
+    if figure is None:
+        return ABSENT
+    mark = " " if figure["low"] is None or figure["low"] <= 0 <= figure["high"] else "*"
+    return short(figure["value"], sign=True) + ("?" if figure["low"] is None else mark)
+
+
+def headline_sets(rows: Sequence[Json]) -> list[str]:
+    sizes = {row["set"]: row["k"] for row in rows}
+    k = HEADLINE_K if HEADLINE_K in sizes.values() else min(sizes.values(), default=0)
+    return [name for name, size in sizes.items() if size == k]
+
+
+def label(model: Json) -> str:
+    """The row's name; † marks a model whose video gain includes 0."""
+    return model["name"].removeprefix("panel:") + (" †" if model["text_only"] else "")
+
+
+def _cells(info: Json, metrics: Json) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Column titles and (kind, cells) of each row, best official number first within entrants, panel and golden."""
+    sets = headline_sets(metrics["rows"])
+    titles = ["model", "rule", *(f"{name} {m}" for name in sets for m in ("R@1", "MRR")), "MRR", "95 %"]
+    titles += ["video gain", "chat gain"]
+    found = {(r["model"], r["set"], r["rule"]): r["metrics"] for r in metrics["rows"] if r["stratum"] == "all"}
+    official = {row["model"]: row for row in metrics["official"]}
+    gains = {(row["model"], row["gain"]): row for row in metrics["gains"] if row["set"] == OFFICIAL}
+    rows = []
+    for model in info["models"]:
+        if model["skipped"]:
+            continue
+        name, rule = model["name"], model["score_rule"]
+        cells = [label(model), rule if model["kind"] in ("model", "scorer") else model["kind"]]
+        for set_name in sets:
+            figures = found.get((name, set_name, rule))
+            cells += [short(figures[m]["value"]) if figures else ABSENT for m in ("R@1", "MRR")]
+        figure = official.get(name)
+        cells += [short(figure["value"]), bounds(figure)] if figure else [ABSENT, ""]
+        cells += [gain_cell(gains.get((name, gain))) for gain in ("video", "chat")]
+        group = 0 if model["kind"] in ("model", "scorer") else 1 if model["kind"] == "panel" else 2
+        rows.append((group, -figure["value"] if figure else 0.0, name, model["kind"], cells))
+    rows.sort(key=lambda row: row[:3])
+    return titles, [(kind, cells) for *_, kind, cells in rows]
+
+
+def heading(info: Json) -> str:
+    simulated = "SIMULATED DATA: shows that a mechanism works, never how well. " if info["simulated"] else ""
+    return f"{simulated}protocol {info['protocol']} {info['version']}, test split, by {info['split_by']}"
+
+
+def notes(info: Json, metrics: Json) -> list[str]:
+    """What must stand under the table: chance, marks, intervals, what was skipped or failed, signatures."""
+    rows = metrics["rows"]
+    sizes = {row["set"]: row for row in rows if row["stratum"] == "all"}
+    headline = [sizes[name] for name in headline_sets(rows)]
+    lines = []
+    if headline:
+        k = headline[0]["k"]
+        clips = ", ".join(f"{row['set']} {row['num_clips']}" for row in headline)
+        lines.append(
+            f"chance: R@1 {short(Recall(1).chance(k))}, MRR {short(RECIPROCAL_RANK.chance(k))}. clips: {clips}"
+        )
+    lines.append(f"MRR: macro over categories, mean of the sets. clusters: {info['num_clusters']}")
+    if info["num_clusters"] < 10:
+        lines[-1] += ", too few (under 10) for intervals"
+    else:
+        lines[-1] += "; 95 % bootstrap of clusters; * the interval of the gain excludes 0"
+    if any(model["text_only"] for model in info["models"]):
+        lines.append("† text-only: the video gain includes 0")
+    lines += [f"skipped {m['name']}: {m['skipped']}" for m in info["models"] if m["skipped"]]
+    lines += [f"AUDIT FAILED: {check['check']}: {check['detail']}" for check in info["audit"] if not check["ok"]]
+    return lines + [info["signatures"][name] for name in info["sets"]]
+
+
+def aligned(rows: Sequence[Sequence[str]], *, rules: Sequence[int] = (), num_left: int = 2, gap: str = "  ") -> str:
+    """Columns padded to their widest cell; the first num_left are left-aligned; a rule line before the given rows."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for number, row in enumerate(rows):
+        if number in rules:
+            lines.append("─" * (sum(widths) + len(gap) * (len(widths) - 1)))
+        cells = [c.ljust(w) if i < num_left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append(gap.join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def to_text(info: Json, metrics: Json, *, wide: bool = False) -> str:
+    """The table as plain text, at most about 110 columns."""
+    _, rows = _cells(info, metrics)
+    sets = headline_sets(metrics["rows"])
+    titles = ["model", "rule", *(["R@1", "MRR"] * len(sets)), "MRR", "95 %", "video", "chat"]
+    kinds = [kind for kind, _ in rows]
+    changes = [1 + i for i, kind in enumerate(kinds) if i and group_of(kind) != group_of(kinds[i - 1])]
+    cells = [titles, *(cells for _, cells in rows)]
+    parts = [heading(info), _top_line(cells, sets), aligned(cells, rules=[1, *changes])]
+    if wide:
+        parts += [_wide(info, metrics, name, k) for name, k in {r["set"]: r["k"] for r in metrics["rows"]}.items()]
+    return "\n".join([*parts, *notes(info, metrics)]) + "\n"
+
+
+def group_of(kind: str) -> int:
+    return {"panel": 1, "golden": 2}.get(kind, 0)
+
+
+def _top_line(rows: Sequence[Sequence[str]], sets: Sequence[str], gap: int = 2) -> str:
+    """The line over the titles: each set's name right-aligned over its two columns, "official", "gain"."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    spans = [widths[0] + gap + widths[1]]
+    spans += [widths[i] + gap + widths[i + 1] for i in range(2, len(widths), 2)]
+    return (" " * gap).join(name.rjust(span) for name, span in zip(["", *sets, "official", "gain"], spans, strict=True))
+
+
+def _wide(info: Json, metrics: Json, name: str, k: int) -> str:
+    """All metrics of one set, both strata, every rule; the official rule is marked by =."""
+    official = {model["name"]: model["score_rule"] for model in info["models"]}
+    titles = [f"{name}", "rule", "stratum", "clips", *(m.name for m in METRICS if m.is_defined(k)), "MRR 95 %"]
+    rows = [titles]
+    for row in metrics["rows"]:
+        if row["set"] == name:
+            mark = "=" if official.get(row["model"]) == row["rule"] else " "
+            cells = [row["model"].removeprefix("panel:"), row["rule"] + mark, row["stratum"], str(row["num_clips"])]
+            cells += [
+                short(row["metrics"][m.name]["value"], digits=2 if m.name == "MR" else 3)
+                for m in METRICS
+                if m.is_defined(k)
+            ]
+            rows.append([*cells, bounds(row["metrics"]["MRR"])])
+    return "\n" + aligned(rows, rules=[1], num_left=3)
+
+
+def to_markdown(info: Json, metrics: Json) -> str:
+    """The same table for a README or docs/results.md."""
+    titles, rows = _cells(info, metrics)
+    lines = [f"**{heading(info)}**", "", "| " + " | ".join(titles) + " |"]
+    lines.append("|" + "|".join(["---", "---", *["---:"] * (len(titles) - 2)]) + "|")
+    lines += ["| " + " | ".join(cell.strip() for cell in cells) + " |" for _, cells in rows]
+    remarks = notes(info, metrics)
+    signatures = set(info["signatures"].values())
+    lines += ["", *(f"{'`' + line + '`' if line in signatures else line}  " for line in remarks)]
+    return "\n".join(lines).rstrip() + "\n"
