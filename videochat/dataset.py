@@ -83,7 +83,8 @@ class Dataset:
 
     def to_pandas(self, split: str | None = None) -> pd.DataFrame:
         """The rows as a DataFrame; lists become NumPy arrays."""
-        return self.table(split).to_pandas()
+        frame: pd.DataFrame = self.table(split).to_pandas()
+        return frame
 
     def clips(self, split: str | None = None) -> Iterator[Clip]:
         """The rows as Clips, one row group in memory at a time."""
@@ -111,7 +112,8 @@ class Dataset:
 
 def embeddings_of(values: pa.Array) -> NDArray[np.float16]:
     """A (flat) fixed_size_list<float16>[D] array as float16 (n, D), without a copy."""
-    return values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), values.type.list_size)
+    flat: NDArray[np.float16] = values.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(values), values.type.list_size)
 
 
 def _ragged(column: pa.ChunkedArray | pa.Array) -> tuple[NDArray[np.int64], pa.Array]:

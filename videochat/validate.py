@@ -46,7 +46,8 @@ def validate_shards(root: Path | str) -> list[Finding]:
     ]
 
 
-def _finding(check: str, problems: list[str], checked: str) -> Finding:
+def finding(check: str, problems: list[str], checked: str) -> Finding:
+    """ok if there are no problems; else the first of them. checked: how much was looked at."""
     if not problems:
         return Finding(check=check, ok=True, detail=checked)
     more = f" and {len(problems) - MAX_EXAMPLES} more" if len(problems) > MAX_EXAMPLES else ""
@@ -56,7 +57,7 @@ def _finding(check: str, problems: list[str], checked: str) -> Finding:
 def _version(dataset: Dataset) -> Finding:
     found = dataset.manifest.get("schema_version")
     problems = [] if found == SCHEMA_VERSION else [f"schema version {found}, this tool reads {SCHEMA_VERSION}"]
-    return _finding("schema version", problems, f"version {found}")
+    return finding("schema version", problems, f"version {found}")
 
 
 def _files(dataset: Dataset) -> Finding:
@@ -65,7 +66,7 @@ def _files(dataset: Dataset) -> Finding:
         for file in dataset.manifest["files"]
         if digest_file(dataset.folder / file["path"]) != file["sha256"]
     ]
-    return _finding("file digests", problems, f"{len(dataset.manifest['files'])} files")
+    return finding("file digests", problems, f"{len(dataset.manifest['files'])} files")
 
 
 def _schema(dataset: Dataset) -> Finding:
@@ -75,7 +76,7 @@ def _schema(dataset: Dataset) -> Finding:
         found = pq.read_schema(path)
         if not found.equals(wanted):
             problems.append(f"{path.name}: {_difference(found, wanted)}")
-    return _finding("columns and types", problems, f"{len(wanted)} columns")
+    return finding("columns and types", problems, f"{len(wanted)} columns")
 
 
 def _difference(found: pa.Schema, wanted: pa.Schema) -> str:
@@ -109,7 +110,7 @@ def _rows(dataset: Dataset) -> Iterator[Finding]:
                         if problem := check(clip, geometry):
                             problems[name].append(f"{clip.clip_id}: {problem}")
     for name, found in problems.items():
-        yield _finding(name, found, f"{num_rows:,} rows")
+        yield finding(name, found, f"{num_rows:,} rows")
 
 
 def _time_problem(clip: Clip, geometry: ClipGeometry) -> str:
@@ -166,7 +167,7 @@ def _split_units(dataset: Dataset) -> Finding:
     unit = "channel_id" if dataset.split_by == "channel" else "recording_id"
     splits = table.groupby(unit)["split"].nunique()
     problems = [f"{name} lies in {count} splits" for name, count in splits[splits > 1].items()]
-    return _finding(f"splits apart by {unit.removesuffix('_id')}", problems, f"{len(splits):,} units")
+    return finding(f"splits apart by {unit.removesuffix('_id')}", problems, f"{len(splits):,} units")
 
 
 def findings_table(findings: list[Finding]) -> str:

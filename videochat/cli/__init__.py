@@ -55,7 +55,8 @@ class LazyGroup(click.Group):
 
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             if near and error.message.startswith("No such command"):
-                error.message = f"No such command {args[0]!r}. Did you mean {near[0]!r}?"
+                hint = f"No such command {args[0]!r}. Did you mean {near[0]!r}?"
+                raise click.UsageError(hint, ctx) from None
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

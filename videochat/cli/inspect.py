@@ -26,7 +26,7 @@ def validate(data: Path, folder: Path | None, as_json: bool) -> int:
 
     FOLDER may be any folder with a dataset.json; without it the workspace is checked, candidate sets included.
     """
-    from videochat.benchmark.audit import validate_candidates
+    from videochat.benchmark.validation import validate_candidates
 
     from ..validate import as_rows, findings_table, validate_shards
 

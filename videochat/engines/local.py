@@ -45,7 +45,7 @@ class StepSummary:
         return BadRecording.exit_code if self.failed else 0
 
     def total(self, count: str) -> float:
-        return sum(attempt.counts.get(count, 0) for attempt in self.attempts)
+        return sum(float(attempt.counts.get(count, 0)) for attempt in self.attempts)
 
 
 def available_cores() -> int:

@@ -1,0 +1,90 @@
+"""Check candidate sets against what their protocol promises, from the files and the shards alone.
+
+    findings = validate_candidates(workspace)
+
+It trusts nothing of the code that built the sets: keys, groups and neighbours are worked out again here.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+
+from videochat.dataset import Dataset
+from videochat.errors import Mismatch
+from videochat.schema import Clip
+from videochat.validate import Finding, finding
+from videochat.workspace import Workspace
+
+from .candidate_set import CandidateSet, CandidateSets
+from .candidates import load_candidates
+from .keys import key
+
+
+def validate_candidates(workspace: Workspace) -> list[Finding]:
+    """One finding for the files of each protocol and for each promise of each set. [] where there are no sets."""
+    dataset = Dataset.open(workspace.root)
+    clips = {clip.clip_id: clip for split in ("dev", "test") for clip in dataset.clips(split)}
+    findings = []
+    for folder in sorted((workspace.root / "candidates").glob("*/manifest.json")):
+        protocol = folder.parent.name
+        try:
+            sets = load_candidates(workspace, dataset, protocol)
+        except Mismatch as error:
+            findings.append(Finding(check=f"{protocol}: digests", ok=False, detail=str(error)))
+            continue
+        findings.append(Finding(check=f"{protocol}: digests", ok=True, detail=f"{len(sets)} sets of these shards"))
+        for name, part in sets.items():
+            checked = f"{len(part):,} clips"
+            for promise, problems in _promises(sets, part, clips):
+                findings.append(finding(f"{protocol} {name}: {promise}", problems, checked))
+    return findings
+
+
+def _promises(sets: CandidateSets, part: CandidateSet, clips: dict[str, Clip]) -> Iterator[tuple[str, list[str]]]:
+    rows = list(zip(part.clip_ids, part.candidates.tolist(), part.truths.tolist(), part.group_ids, strict=True))
+    keys = sets.texts.keys
+    yield (
+        "the truth stands once among unique candidates",
+        [clip for clip, row, truth, _ in rows if row.count(truth) != 1 or len({keys[c] for c in row}) != part.k],
+    )
+    said = {clip: {key(c.text) for c in (*clips[clip].context, *clips[clip].responses)} for clip in part.clip_ids}
+    yield (
+        "no negative was said in the clip itself",
+        [clip for clip, row, truth, _ in rows if any(keys[c] in said[clip] for c in row if c != truth)],
+    )
+    yield (
+        "the truth is a response that the context does not give away",
+        [
+            clip
+            for clip, _, truth, _ in rows
+            if keys[truth] not in {key(c.text) for c in clips[clip].responses}
+            or keys[truth] in {key(c.text) for c in clips[clip].context}
+        ],
+    )
+    if sets.protocol == "v1":
+        yield from _balance(part, rows, clips)
+
+
+def _balance(
+    part: CandidateSet, rows: list[tuple[str, list[int], int, str]], clips: dict[str, Clip]
+) -> Iterator[tuple[str, list[str]]]:
+    groups: dict[str, list[tuple[str, list[int], int]]] = {}
+    for clip, row, truth, group in rows:
+        groups.setdefault(group, []).append((clip, row, truth))
+    yield (
+        "every clip of a group ranks the same strings in the same order",
+        [group for group, items in groups.items() if len({tuple(row) for _, row, _ in items}) != 1],
+    )
+    yield (
+        "each string of a group is the truth once",
+        [group for group, items in groups.items() if Counter(t for _, _, t in items) != Counter(items[0][1])],
+    )
+    neighbours = []
+    for group, items in groups.items():
+        places = sorted((clips[clip].recording_id, clips[clip].start_ms, clips[clip].end_ms) for clip, _, _ in items)
+        for (first, _, end), (second, start, _) in itertools.pairwise(places):
+            if first == second and start <= end:
+                neighbours.append(group)
+    yield "no two clips of a group are neighbours", neighbours
