@@ -105,6 +105,19 @@ class CandidateSets(Mapping[str, CandidateSet]):
         """clip_id -> the sorted union of its candidates over all sets: what has to be scored, once."""
         return self._unions.get(split, {})
 
+    def first(self, num_clips: int) -> CandidateSets:
+        """Whole groups of each set and split until `num_clips` clips are reached: for a try, never for a table."""
+        sets = {}
+        for name, part in self.items():
+            keep = np.zeros(len(part), bool)
+            for split in np.unique(part.splits):
+                rows = np.flatnonzero(part.splits == split)
+                groups = part.group_ids[rows]
+                last = groups[min(num_clips, len(rows)) - 1]
+                keep[rows[groups <= last]] = True
+            sets[name] = part.take(keep)
+        return dataclasses.replace(self, sets=sets)
+
     @cached_property
     def _unions(self) -> dict[str, dict[str, tuple[int, ...]]]:
         found: dict[str, dict[str, set[int]]] = {}

@@ -11,17 +11,18 @@ This module and `videochat.cli` are the outermost layer: they alone bring the be
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .commenter import MODELS, Commenter, LoadContext, ModelEntry
+from .commenter import MODELS as MODELS
+from .commenter import Commenter, LoadContext, ModelEntry
 from .dataset import Dataset
 from .errors import Mismatch, MissingInput, UsageError
 from .workspace import Workspace
 
 if TYPE_CHECKING:
-    from .benchmark.candidates import CandidateSets
+    from .benchmark.candidate_set import CandidateSets
     from .benchmark.runs import Run
 
 
@@ -48,12 +49,14 @@ def evaluate(
     *,
     device: str = "auto",
     train: bool = False,
+    options: dict[str, Any] | None = None,
     limit: int | None = None,
 ) -> Run:
     """Rank models, together with the simple scorers, on candidate sets (default: protocol v1's).
 
     models: names of the registry (`videochat bench --help` lists them) or Commenter objects. train: train what has
-    no checkpoint; without it that is an error which names the `train` line. limit: clips of each split (for a try).
+    no checkpoint; without it that is an error which names the `train` line. options: settings of the training
+    ("seed", ...). limit: clips of each split (for a try).
     """
     from .benchmark.ranker import bench
 
@@ -61,17 +64,24 @@ def evaluate(
     wanted = [models] if isinstance(models, str) or not isinstance(models, Sequence) else list(models)
     sets = sets if sets is not None else candidates(dataset)
     entrants = [
-        load_model(name, workspace, dataset, device=device, train=train) if isinstance(name, str) else name
+        load_model(name, workspace, dataset, device=device, train=train, options=options)
+        if isinstance(name, str)
+        else name
         for name in wanted
     ]
-    return bench(workspace, dataset, sets, entrants, seed=workspace.settings.seed, limit=limit)
+    extra = {} if limit is None else {"limit": limit}
+    sets = sets if limit is None else sets.first(limit)
+    return bench(workspace, dataset, sets, entrants, seed=workspace.settings.seed, extra=extra)
 
 
-def catalog() -> dict[str, ModelEntry]:
+SCORERS = ("random", "constant", "length", "popularity", "tfidf")  # ranked beside every model
+
+
+def catalog() -> Mapping[str, ModelEntry]:
     """All models and scorers by name, in the order they are printed."""
     for module in ("videochat.benchmark.baselines", "videochat.models.catalog", "videochat.sample.ceiling"):
         importlib.import_module(module)  # each registers what it holds
-    return dict(MODELS)
+    return MODELS
 
 
 def context_of(

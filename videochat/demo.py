@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 SCREEN_MODELS = ("sfat", "sfat-mean", "sfat-text", "sfat-oracle")
 UNRELATED_MODELS = ("sfat", "sfat-mean")
-SCORERS = ("random", "constant", "length", "popularity", "tfidf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,4 +128,4 @@ def rank(workspace: Workspace, models: Sequence[str]) -> Run:
     """Rank the models, the ceiling and the scorers of one world."""
     dataset = Dataset.open(workspace.root)
     with workspace.lock():
-        return api.evaluate([*models, "ceiling", "clip-zero-shot", *SCORERS], dataset)
+        return api.evaluate([*models, "ceiling", "clip-zero-shot", *api.SCORERS], dataset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..errors import UsageError
 from ..workspace import Workspace
 from .inspect import latest_run
 from .options import (
+    F,
     data_option,
     device_option,
     dry_run_option,
@@ -33,8 +35,8 @@ class _Models(click.Option):
         return record and (record[0], f"{record[1]}  [{', '.join(api.catalog())}]")
 
 
-def model_option(help_text: str, **settings: Any) -> Any:
-    return click.option("--model", "models", cls=_Models, multiple=True, help=help_text, **settings)
+def model_option(help_text: str) -> Callable[[F], F]:
+    return click.option("--model", "models", cls=_Models, multiple=True, help=help_text)
 
 
 limit_clips_option = click.option("--limit", type=click.IntRange(min=1), help="Take N clips of each split, for a try.")
@@ -165,32 +167,35 @@ def bench(
 
     The golden scorers and the shortcut panel run with every benchmark; a set that one of them can win fails its audit.
     """
-    from videochat.benchmark.ranker import bench as run_bench
-    from videochat.benchmark.ranker import plan_bench
     from videochat.benchmark.report import write_report
 
     workspace, dataset = _opened(data)
     catalog = api.catalog()
     names = models or ("sfat",)
     for name in names:
-        api.MODELS[name]
+        catalog[name]  # an unknown name is said before any work
     with workspace.lock():
         sets = api.candidates(dataset, protocol or workspace.settings.protocol)
         if dry_run:
-            emit_plan("bench", {"models": ", ".join(names)} | plan_bench(sets), as_json)
+            pairs = {split: sets.clip_union(split).values() for split in ("dev", "test")}
+            plan = {f"{split}_clips": len(unions) for split, unions in pairs.items()}
+            plan |= {f"{split}_candidates": sum(map(len, unions)) for split, unions in pairs.items()}
+            emit_plan("bench", {"models": ", ".join(names)} | plan, as_json)
             return 0
-        options = _options((), seed)
-        scorers = [name for name in ("random", "constant", "length", "popularity", "tfidf") if name not in names]
-        entrants = [
-            api.load_model(name, workspace, dataset, device=device, train=train_first, options=options)
-            for name in (*names, *scorers)
-            if catalog[name]
-        ]
-        run = run_bench(workspace, dataset, sets, entrants, seed=workspace.settings.seed, limit=limit)
+        scorers = [name for name in api.SCORERS if name not in names]
+        run = api.evaluate(
+            [*names, *scorers],
+            dataset,
+            sets,
+            device=device,
+            train=train_first,
+            options=_options((), seed),
+            limit=limit,
+        )
         report_path = None if no_report else write_report(run, workspace)
     text = run.table(wide=wide)
     text += f"\n\nrun     {run.path}" + (f"\nreport  {report_path}" if report_path else "")
-    emit({"run": str(run.path), "report": str(report_path), "metrics": run.metrics_json()}, as_json, text)
+    emit({"run": str(run.path), "report": str(report_path), "metrics": run.results}, as_json, text)
     return 0
 
 

@@ -48,5 +48,5 @@ def demo(data: Path, seed: int, limit: int | None, dry_run: bool, as_json: bool)
             f"report  {run.path / 'report.html'}",
         ]
     )
-    emit({"screen": run.metrics_json(), "unrelated": control.metrics_json()}, as_json, text)
+    emit({"screen": run.results, "unrelated": control.results}, as_json, text)
     return 0
