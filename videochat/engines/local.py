@@ -21,9 +21,19 @@ from ..progress import progress, say
 from ..schema import Recording
 from ..workspace import Workspace
 
+
+class Identified(Protocol):
+    """Anything a step may be tried on: a Recording, or something to import that knows its future id."""
+
+    @property
+    def recording_id(self) -> str: ...
+
+
+Item = TypeVar("Item", bound=Identified)
+
 # What a worker returns: None if its output was current, else counts for the ledger ({"skipped": reason} to skip; a
 # "reason" beside counts says what is wrong with an output that was made all the same).
-Worker = Callable[[Recording], dict[str, Any] | None]
+Worker = Callable[[Item], dict[str, Any] | None]
 
 
 @dataclass(kw_only=True)
