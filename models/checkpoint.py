@@ -1,0 +1,114 @@
+"""Checkpoints: a folder that transformers reads, with what it was trained on beside the weights.
+
+    config.json model.safetensors tokenizer.json tokenizer_config.json     from_pretrained reads these
+    training.json     data digest, CLIP fingerprint, seed, settings, versions, recordings seen, result
+    training.jsonl    one line an epoch     README.md    the model card, written from the run
+
+A checkpoint is refused where its features would mean something else, or where it has seen recordings that the
+dataset at hand would test it on.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from videochat.errors import Mismatch, MissingInput
+from videochat.files import read_json, write_json, write_text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from videochat.commenter import LoadContext
+    from videochat.dataset import Dataset
+
+FORMAT = 1
+INFO = "training.json"
+
+
+def clip_fingerprint(dataset: Dataset) -> dict[str, Any] | None:
+    """Which CLIP made the dataset's features; None in a text-only dataset."""
+    value = dataset.manifest.get("clip_fingerprint")
+    return dict(value) if value else None
+
+
+def recordings_of(dataset: Dataset, *splits: str) -> list[str]:
+    found: set[str] = set()
+    for split in splits:
+        found.update(dataset.table(split, columns=["recording_id"])["recording_id"].to_pylist())
+    return sorted(found)
+
+
+def write(
+    folder: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    info: dict[str, Any],
+    log: list[dict[str, Any]],
+    card: str,
+) -> None:
+    """Fill the folder; training.json comes last, so a checkpoint that has it is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / INFO).unlink(missing_ok=True)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    write_text(folder / "training.jsonl", "".join(json.dumps(row, sort_keys=True) + "\n" for row in log))
+    write_text(folder / "README.md", card)
+    write_json(folder / INFO, info)
+
+
+def read_info(folder: Path) -> dict[str, Any] | None:
+    """training.json, or None where there is no whole checkpoint."""
+    path = folder / INFO
+    return dict(read_json(path)) if path.is_file() else None
+
+
+def train_line(name: str) -> str:
+    return f"run `videochat train --model {name}`"
+
+
+def find(context: LoadContext, name: str, *, bundled: Path | None = None) -> tuple[Path, dict[str, Any]]:
+    """The checkpoint to load for the dataset at hand: the workspace's own, else the bundled one where it fits.
+
+    Raises MissingInput if there is none, Mismatch if it must not be used here; both name the `train` line.
+    """
+    dataset = context.dataset
+    info = read_info(context.checkpoint)
+    if info is not None:
+        if info["data_digest"] != dataset.digest and not context.options.get("allow_other_data"):
+            raise Mismatch(
+                f"the checkpoint of {name} was trained on data {info['data_digest'][:8]}, these are "
+                f"{dataset.digest[:8]}",
+                fix=train_line(name),
+            )
+        check_fits(name, info, dataset)
+        return context.checkpoint, info
+    info = None if bundled is None else read_info(bundled)
+    if bundled is None or info is None or not dataset.simulated or dataset.dim is None:
+        raise MissingInput(f"{name} has no checkpoint in {context.checkpoint}", fix=train_line(name))
+    check_fits(name, info, dataset)
+    return bundled, info
+
+
+def check_fits(name: str, info: dict[str, Any], dataset: Dataset) -> None:
+    """Raise Mismatch if features differ in meaning, or if dev or test recordings were trained on."""
+    if info["needs"]:
+        theirs, ours = info["clip_fingerprint"], clip_fingerprint(dataset)
+        if info["clip_dim"] != dataset.dim or theirs != ours:
+            raise Mismatch(
+                f"{name} was trained on features of {_named(theirs)}, these are of {_named(ours)}",
+                fix=train_line(name),
+            )
+    seen = set(info["train_recordings"]) & set(recordings_of(dataset, "dev", "test"))
+    if seen:
+        raise Mismatch(
+            f"{name} was trained on {len(seen)} of the recordings that this dataset would test it on",
+            fix=train_line(name),
+        )
+
+
+def _named(fingerprint: dict[str, Any] | None) -> str:
+    if not fingerprint:
+        return "no CLIP"
+    return ", ".join(f"{key} {str(value)[:12]}" for key, value in sorted(fingerprint.items())[:4])

@@ -1,0 +1,110 @@
+"""The comment decoder: causal self-attention, then cross-attention to each memory in turn, then feed-forward.
+
+For SFAT the memories are the text and the video (FACTS §1); other models bring others. Keys and values of a memory
+are projected once for each clip and layer and travel in `Memories`; three callers share one stack of layers:
+`packed` (training and ranking: all candidates of a clip as one query axis, no padding), `step` (generation, with a
+cache, and the plain padded forward), and both give the same numbers.
+
+Legend: S packed tokens, B clips, T tokens, M memory vectors, N layers, H heads, E width of a head, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .encoder import TokenEmbedding
+from .layers import Attend, CrossAttention, FeedForward, SelfAttention
+from .packing import Packing, attend_folded, attend_within, fold
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """Keys and values of one memory for all layers (B, N, 2, H, M, E) and which of its vectors are real (B, M)."""
+
+    kv: Tensor
+    mask: Tensor
+
+    def attend(self, layer: int, query_BHTE: Tensor) -> Tensor:
+        key, value = self.kv[:, layer, 0], self.kv[:, layer, 1]
+        if key.shape[2] == 1:  # attention to a single vector is that vector
+            return value.expand(-1, -1, query_BHTE.shape[2], -1)
+        return F.scaled_dot_product_attention(query_BHTE, key, value, attn_mask=self.mask[:, None, None, :])
+
+
+class DecoderLayer(nn.Module):
+    def __init__(self, width: int, num_heads: int, hidden_width: int, num_memories: int, dropout: float) -> None:
+        super().__init__()
+        self.self_norm = nn.LayerNorm(width)
+        self.self_attention = SelfAttention(width, num_heads)
+        self.cross_norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(num_memories))
+        self.cross_attentions = nn.ModuleList(CrossAttention(width, num_heads) for _ in range(num_memories))
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward = FeedForward(width, hidden_width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden: Tensor, attend: Attend, cross: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
+        """cross: for each memory in order, queries (..., H, E) to attended values."""
+        hidden = hidden + self.dropout(self.self_attention(self.self_norm(hidden), attend))
+        for norm, attention, attend_memory in zip(self.cross_norms, self.cross_attentions, cross, strict=True):
+            hidden = hidden + self.dropout(attention(norm(hidden), attend_memory))
+        return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
+
+
+class Decoder(nn.Module):
+    def __init__(
+        self, *, width: int, num_heads: int, hidden_width: int, num_layers: int, num_memories: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(
+            DecoderLayer(width, num_heads, hidden_width, num_memories, dropout) for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def project(self, index: int, memory_BMW: Tensor, mask_BM: Tensor) -> Memory:
+        """Memory number `index`, its keys and values for every layer. At least one vector of each clip is real."""
+        kv = [layer.cross_attentions[index].project(memory_BMW) for layer in self.layers]
+        return Memory(torch.stack(kv).permute(2, 0, 1, 3, 4, 5), mask_BM)
+
+    def packed(
+        self, embedding: TokenEmbedding, ids_S: Tensor, packing: Packing, clip_S: Tensor, memories: Sequence[Memory]
+    ) -> Tensor:
+        """Packed sequences, each belonging to clip clip_S -> normalised states (S, W)."""
+        folding = fold(clip_S, memories[0].mask.shape[0])
+        hidden = self.dropout(embedding.embed(ids_S, packing.position_S))
+        for index, layer in enumerate(self.layers):
+            hidden = layer(
+                hidden,
+                lambda q, k, v: attend_within(q, k, v, packing, causal=True),
+                [
+                    lambda q, m=memory, i=index: attend_folded(q, lambda x: m.attend(i, x), folding)
+                    for memory in memories
+                ],
+            )
+        return self.norm(hidden)
+
+    def step(self, embedding: TokenEmbedding, ids_BT: Tensor, memories: Sequence[Memory], cache: Any = None) -> Tensor:
+        """The next T tokens of each clip -> normalised states (B, T, W). cache: a transformers `Cache` of the tokens
+        before them, or None."""
+        past = cache.get_seq_length() if cache is not None else 0
+        num_tokens = ids_BT.shape[1]
+        position = torch.arange(past, past + num_tokens, device=ids_BT.device)
+        hidden = self.dropout(embedding.embed(ids_BT, position))
+        mask = None if num_tokens == 1 else position[:, None] >= torch.arange(past + num_tokens, device=ids_BT.device)
+        for index, layer in enumerate(self.layers):
+
+            def attend(query: Tensor, key: Tensor, value: Tensor, index: int = index) -> Tensor:
+                query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+                if cache is not None:
+                    key, value = cache.update(key, value, index)
+                return F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2)
+
+            cross = [lambda q, m=memory, i=index: m.attend(i, q.transpose(1, 2)).transpose(1, 2) for memory in memories]
+            hidden = layer(hidden, attend, cross)
+        return self.norm(hidden)

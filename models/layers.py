@@ -1,0 +1,108 @@
+"""The parts every model here is made of: pre-norm attention and feed-forward blocks, and sinusoidal positions.
+
+Attention modules hold the projections only; how queries meet keys (packed, folded, cached) is the caller's
+function, so that training, ranking and generation share one set of weights and one code path.
+
+Legend: T tokens, W width, H heads, E width of a head (W = H * E), B clips, M memory vectors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# (query, key, value), each (..., H, E), to the attended values (..., H, E)
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class SelfAttention(nn.Module):
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, hidden: Tensor, attend: Attend) -> Tensor:
+        query, key, value = self.qkv(hidden).unflatten(-1, (3, self.num_heads, -1)).unbind(-3)
+        return self.out(attend(query, key, value).flatten(-2))
+
+
+class CrossAttention(nn.Module):
+    """Attention to a memory whose keys and values are projected once, by `project`."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.query = nn.Linear(width, width)
+        self.kv = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def project(self, memory_BMW: Tensor) -> Tensor:
+        """-> keys and values (2, B, H, M, E)."""
+        return self.kv(memory_BMW).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+
+    def forward(self, hidden: Tensor, attend: Callable[[Tensor], Tensor]) -> Tensor:
+        """attend: queries (..., H, E) to attended values of the same shape."""
+        query = self.query(hidden).unflatten(-1, (self.num_heads, -1))
+        return self.out(attend(query).flatten(-2))
+
+
+class FeedForward(nn.Sequential):
+    def __init__(self, width: int, hidden_width: int) -> None:
+        super().__init__(nn.Linear(width, hidden_width), nn.GELU(), nn.Linear(hidden_width, width))
+
+
+class EncoderLayer(nn.Module):
+    """Pre-norm: x + attention(norm(x)), then x + feed-forward(norm(x))."""
+
+    def __init__(self, width: int, num_heads: int, hidden_width: int, dropout: float) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = SelfAttention(width, num_heads)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward = FeedForward(width, hidden_width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden: Tensor, attend: Attend) -> Tensor:
+        hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), attend))
+        return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
+
+
+def attend_masked(mask_BT: Tensor) -> Attend:
+    """Attention of (B, T, H, E) among the tokens that the bool mask marks as real."""
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        parts = (x.transpose(1, 2) for x in (query, key, value))
+        return F.scaled_dot_product_attention(*parts, attn_mask=mask_BT[:, None, None, :]).transpose(1, 2)
+
+    return attend
+
+
+def sinusoids(position: Tensor, width: int) -> Tensor:
+    """Positions, any shape, to (..., width): sines and cosines as in Vaswani et al. 2017, §3.5.
+
+    Computed where needed: a table kept in the module would not survive `from_pretrained` (FACTS §10).
+    """
+    step = math.log(10_000) / (width // 2)
+    rate = torch.exp(torch.arange(width // 2, device=position.device, dtype=torch.float32) * -step)
+    angle = position.unsqueeze(-1).float() * rate
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
+def initialise(module: nn.Module, width: int) -> None:
+    """Initial weights by fan-in; embeddings with deviation width^-0.5, so that the tied output starts at unit scale.
+
+    Uses `nn.init`, which transformers guards: weights that were just loaded stay as they are.
+    """
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=module.in_features**-0.5)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=width**-0.5)
+    elif isinstance(module, nn.LayerNorm):
+        nn.init.ones_(module.weight)
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,87 @@
+"""Stage 1: the context encoder learns chat by masked language modelling, once for all variants of a model.
+
+Its result is kept in `checkpoints/mlm-<digest>/`, where the digest covers data, seed, settings and code format; a
+variant whose stage 1 would be the same reads it from there. Masks fall on real tokens only: there is no padding
+(the released code masks and counts it, FACTS §1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from videochat.files import atomic_path, digest_json, read_json, write_json
+
+from .batches import pad
+from .encoder import MlmModel
+from .tokenizer import MASK, SPECIAL
+from .training import StageSettings, run_stage
+
+MASK_PROBABILITY = 0.2  # of the tokens, always replaced by [MASK], as in the released code (FACTS §1)
+IGNORED = -100
+FORMAT = 1  # raise when the same settings would give another result
+
+
+def mask_tokens(ids: Tensor, lengths: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Mask tokens of padded rows (U, L) -> (masked ids, labels), labels IGNORED where nothing was masked.
+
+    Begin, end and padding are never chosen. At least one token of the whole batch is, if there is any.
+    """
+    place = np.arange(ids.shape[1])
+    inner = (place > 0) & (place < lengths.numpy()[:, None] - 1) & (ids.numpy() >= len(SPECIAL))
+    draws = random.random(inner.shape)
+    chosen = inner & (draws < MASK_PROBABILITY)
+    if not chosen.any() and inner.any():
+        chosen.flat[np.where(inner, draws, 2.0).argmin()] = True
+    mask = torch.from_numpy(chosen)
+    return ids.masked_fill(mask, MASK), ids.masked_fill(~mask, IGNORED)
+
+
+def pretrain(
+    model: MlmModel,
+    comments: Sequence[tuple[int, ...]],
+    *,
+    settings: StageSettings,
+    seed: int,
+    identity: dict[str, object],
+    folder: Path,
+    device: str = "cpu",
+) -> list[dict[str, object]]:
+    """Train `model` on these comments (token ids with begin and end), or load what the same call gave before.
+
+    identity: digests of data and tokenizer, and the shape of the encoder. Returns the training log.
+    """
+    from safetensors.torch import load_file, save_file
+
+    digest = digest_json({"format": FORMAT, "seed": seed, "settings": vars(settings), **identity})[:12]
+    home = folder / f"mlm-{digest}"
+    if (home / "model.safetensors").is_file() and (home / "mlm.json").is_file():
+        model.load_state_dict(load_file(home / "model.safetensors"))
+        return list(read_json(home / "mlm.json")["log"])
+
+    def batch(indices: np.ndarray, random: np.random.Generator) -> dict[str, Tensor]:
+        ids, lengths = pad([comments[index] for index in indices])
+        masked, labels = mask_tokens(ids, lengths, random)
+        return {"ids": masked, "lengths": lengths, "labels": labels}
+
+    result = run_stage(
+        model,
+        stage="mlm",
+        num_items=len(comments),
+        make_batch=batch,
+        evaluate=None,
+        settings=settings,
+        seed=seed,
+        state_path=home / "state.safetensors",
+        device=device,
+    )
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    with atomic_path(home / "model.safetensors") as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})
+    write_json(home / "mlm.json", {"identity": identity, "seed": seed, "settings": vars(settings), "log": result.log})
+    (home / "state.safetensors").unlink(missing_ok=True)
+    return result.log

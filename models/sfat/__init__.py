@@ -1,0 +1,1 @@
+"""SFAT, the semantic frame aggregation-based transformer (arXiv 2510.26978)."""

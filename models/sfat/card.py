@@ -1,0 +1,53 @@
+"""The model card of a trained SFAT, written from the run that made it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .config import SfatConfig
+
+
+def model_card(info: dict[str, Any], config: SfatConfig) -> str:
+    """README.md of a checkpoint. Figures come from `info` (training.json), none is typed in."""
+    simulated = info["simulated"]
+    origin = (
+        "**Trained on simulated data** made by `videochat sample`: it shows that the mechanism works, and says nothing "
+        "about how well it does on Twitch or any other real chat."
+        if simulated
+        else "Trained on the chat of a local workspace; the rights and duties of those data apply to it."
+    )
+    loss = "none (no dev split)" if info["dev_loss"] is None else f"{info['dev_loss']:.4f} nats a token"
+    versions = ", ".join(f"{name} {value}" for name, value in info["versions"].items())
+    tags = "".join(f"  - {tag}\n" for tag in ["live-comments", *(["simulated"] if simulated else [])])
+    return f"""---
+library_name: transformers
+license: {"apache-2.0" if simulated else "other"}
+tags:
+{tags}---
+
+# {info["model"]}
+
+SFAT (arXiv 2510.26978), the semantic frame aggregation-based transformer for live comments, in the toolkit's own
+implementation: pooling `{config.pooling}`, {info["num_parameters"]:,} parameters, width {config.width}.
+
+{origin}
+
+| | |
+|---|---|
+| data | digest `{info["data_digest"][:12]}`, split by {info["split_by"]} |
+| clips | {info["num_train_clips"]} to train, {info["num_dev_clips"]} to select |
+| CLIP | {_flat(info["clip_fingerprint"])} |
+| seed | {info["seed"]} |
+| selected | epoch {info["best_epoch"]} of {info["settings"]["epochs"]}, by dev loss: {loss} |
+| versions | {versions} |
+
+Use: `videochat bench --model {info["model"]}`, or in Python `SfatModel.from_pretrained(folder)`. It needs
+{", ".join(info["needs"]) or "text only"} of each clip; features must come from the CLIP named above.
+
+Limits: it repeats what its training chat said, insults included; it knows no time to be silent; comments are cut to
+{config.max_comment_tokens} tokens and only the latest {config.max_context_comments} are read.
+"""
+
+
+def _flat(value: dict[str, Any] | None) -> str:
+    return "none (text only)" if not value else ", ".join(f"{k} {str(v)[:16]}" for k, v in sorted(value.items()))

@@ -1,0 +1,130 @@
+"""What an SFAT is made of; every ablation is a field here, none is a copy of the code.
+
+SfatConfig(vocab_size=4096, clip_dim=64, pooling="mean", **SIZES["sample"])
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import PretrainedConfig
+
+from videochat.errors import UsageError
+
+from ..frame_pooling import AGGREGATIONS, POOLINGS, WEIGHTINGS
+
+ORDERS = ("text_video", "video_text")
+FRAME_TEMPERATURE = 0.1  # as in the released code (FACTS §1); the description leaves it open
+MAX_CONTEXT_COMMENTS = 15  # the latest ones, as many as the released code draws in evaluation (FACTS §1)
+
+# sample: fits the demo's minutes on one core (FACTS §9). small: for real chat on a CPU. base: 138 M parameters with a
+# vocabulary of 50,000, the size of FACTS §7.
+SIZES: dict[str, dict[str, int]] = {
+    "sample": {"width": 96, "num_heads": 4, "num_context_layers": 1, "num_fusion_layers": 1, "num_decoder_layers": 2},
+    "small": {"width": 256, "num_heads": 4, "num_context_layers": 2, "num_fusion_layers": 1, "num_decoder_layers": 3},
+    "base": {"width": 768, "num_heads": 12, "num_context_layers": 3, "num_fusion_layers": 1, "num_decoder_layers": 6},
+}
+
+
+class SfatConfig(PretrainedConfig):
+    """Fields
+
+    vocab_size, pad_token_id, bos_token_id, eos_token_id: of the tokenizer. clip_dim: width of the CLIP features.
+    width, num_heads, num_*_layers, feed_forward_width (0: four times the width), dropout: the transformer. The
+    multimodal encoder (fusion) is off with num_fusion_layers = 0.
+    pooling: "semantic" (the model), "mean", "max" (the most similar frame), "none" (text only), "all" (every frame
+    stays a memory vector), "oracle" (the focal event of simulated data).
+    frame_temperature: of the softmax over frames (`temperature` is generation's); learn_temperature makes it a parameter that starts there.
+    weighting: "cosine" or "dot"; aggregation over comments: "sum", "mean" or "recency".
+    cross_attention_order: "text_video" (the description) or "video_text".
+    max_context_comments: the latest so many count; max_comment_tokens, max_response_tokens: longer ones are cut.
+    """
+
+    model_type = "sfat"
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int = 4096,
+        clip_dim: int = 512,
+        width: int = 96,
+        num_heads: int = 4,
+        num_context_layers: int = 1,
+        num_fusion_layers: int = 1,
+        num_decoder_layers: int = 2,
+        feed_forward_width: int = 0,
+        dropout: float = 0.1,
+        pooling: str = "semantic",
+        frame_temperature: float = FRAME_TEMPERATURE,
+        learn_temperature: bool = False,
+        weighting: str = "cosine",
+        aggregation: str = "sum",
+        cross_attention_order: str = "text_video",
+        max_context_comments: int = MAX_CONTEXT_COMMENTS,
+        max_comment_tokens: int = 24,
+        max_response_tokens: int = 48,
+        max_frames: int = 40,
+        pad_token_id: int = 0,
+        bos_token_id: int = 1,
+        eos_token_id: int = 2,
+        **kwargs: Any,
+    ) -> None:
+        for name, value, known in (
+            ("pooling", pooling, POOLINGS),
+            ("weighting", weighting, WEIGHTINGS),
+            ("aggregation", aggregation, AGGREGATIONS),
+            ("cross_attention_order", cross_attention_order, ORDERS),
+        ):
+            if value not in known:
+                raise UsageError(f"{name} is {value!r}", fix=f"choose one of {', '.join(known)}")
+        if width % (2 * num_heads):
+            raise UsageError(f"width {width} does not suit {num_heads} heads", fix="a multiple of twice the heads")
+        if frame_temperature <= 0 or not 0 <= dropout < 1:
+            raise UsageError(
+                f"frame_temperature {frame_temperature}, dropout {dropout}",
+                fix="frame_temperature > 0, 0 <= dropout < 1",
+            )
+        self.vocab_size = vocab_size
+        self.clip_dim = clip_dim
+        self.width = width
+        self.num_heads = num_heads
+        self.num_context_layers = num_context_layers
+        self.num_fusion_layers = num_fusion_layers
+        self.num_decoder_layers = num_decoder_layers
+        self.feed_forward_width = feed_forward_width or 4 * width
+        self.dropout = dropout
+        self.pooling = pooling
+        self.frame_temperature = frame_temperature
+        self.learn_temperature = learn_temperature
+        self.weighting = weighting
+        self.aggregation = aggregation
+        self.cross_attention_order = cross_attention_order
+        self.max_context_comments = max_context_comments
+        self.max_comment_tokens = max_comment_tokens
+        self.max_response_tokens = max_response_tokens
+        self.max_frames = max_frames
+        kwargs.pop("is_encoder_decoder", None)
+        kwargs.pop("tie_word_embeddings", None)  # the output is the embedding itself, there is nothing to tie
+        super().__init__(
+            is_encoder_decoder=True,
+            tie_word_embeddings=False,
+            pad_token_id=pad_token_id,
+            bos_token_id=bos_token_id,
+            eos_token_id=eos_token_id,
+            decoder_start_token_id=kwargs.pop("decoder_start_token_id", bos_token_id),
+            **kwargs,
+        )
+
+    @property
+    def num_hidden_layers(self) -> int:
+        """The layers that generation caches."""
+        return self.num_decoder_layers
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What a clip must hold, in the terms of `Commenter.needs`."""
+        if self.pooling == "none":
+            return frozenset()
+        if self.pooling in ("mean", "all", "oracle"):
+            return frozenset({"frames"})
+        return frozenset({"frames", "text_embeddings"})
