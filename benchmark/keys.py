@@ -29,8 +29,10 @@ _ASCII_PUNCTUATION = "!\"#%&'()*,-./:;?@[\\]_{} "  # what Unicode calls punctuat
 
 def fold(text: str) -> str:
     """NFKC, casefold, runs of three or more equal characters cut to two, white space collapsed and trimmed."""
+    if text.isascii():  # one pass is enough: none of its steps undoes another
+        return " ".join(_RUN.sub(r"\1\1", text.lower()).split())
     while True:
-        folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+        folded = unicodedata.normalize("NFKC", text).casefold()
         folded = " ".join(_RUN.sub(r"\1\1", folded).split())
         if folded == text:
             return text
@@ -42,8 +44,8 @@ def key(text: str) -> str:
     while True:
         short = _strip(fold(text))
         short = ALIASES.get(short, short)
-        if short == text:
-            return text
+        if short == text or short.isascii():
+            return short
         text = short
 
 

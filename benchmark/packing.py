@@ -12,7 +12,8 @@ neighbours and with those that share a popular comment) for greedy filling with 
    cannot find the one way in which 20 clips in a row make two groups, even and odd;
 4. or a tabu search moves unplaced rows in and whatever conflicts out (PartialCol: Bloechliger and Zufferey, "A graph
    coloring heuristic using partial solutions and a reactive tabu scheme", 2008, here with groups of limited size);
-5. while a group is not full, the smallest is dissolved and its rows are tried again;
+5. while a group is not full, the smallest is dissolved and its rows are tried again; the only one is looked for
+   among all rows, depth first, before it is given up;
 6. with a similarity, rows of two groups change places while that makes both together more alike.
 
 All arithmetic is on integers and every tie goes to the lower row, so equal input gives equal groups everywhere.
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 MAX_CHAIN = 8  # rows that one repair may move
 MAX_MOVES = 400  # of the tabu search before a group is given up
+MAX_NODES = 20_000  # of the search for a recording's only group; 24 clips need some hundreds
 TENURE = 6  # moves for which a row pushed out of a group stays out, at least
 MAX_SWEEPS = 8  # of exchanges; later sweeps change next to nothing
 NOWHERE = -1
@@ -132,7 +134,10 @@ class _Packing:
                 progress |= self._place_by_chain(row) or self._place_by_split(row)
 
     def dissolve(self) -> None:
-        """Give up the smallest group."""
+        """Give up the smallest group; the last one only when a search through all rows finds no group."""
+        if len(self.masks) == 1 and (found := self._any_group()):
+            self.masks, self.unplaced = [found], set(range(len(self.conflicts))) - set(_bits(found))
+            return
         smallest = min(range(len(self.masks)), key=lambda group: (self.masks[group].bit_count(), group))
         self.unplaced.update(_bits(self.masks.pop(smallest)))
 
@@ -231,6 +236,23 @@ class _Packing:
             if self.is_full:
                 break
         self.masks, self.unplaced = best, best_unplaced
+
+    def _any_group(self) -> int:
+        """k rows without a conflict among all rows, as bits; 0 if there are none or MAX_NODES were tried."""
+        nodes = 0
+        order = sorted(range(len(self.conflicts)), key=lambda row: (self.conflicts[row].bit_count(), row))
+        stack = [(order, 0)]  # rows that may still join, rows of the group; depth first, least conflicts first
+        while stack and nodes < MAX_NODES:
+            nodes += 1
+            rows, mask = stack.pop()
+            if mask.bit_count() == self.k:
+                return mask
+            if mask.bit_count() + len(rows) < self.k:
+                continue
+            first, rest = rows[0], rows[1:]
+            stack.append((rest, mask))
+            stack.append(([row for row in rest if not self.conflicts[first] >> row & 1], mask | 1 << first))
+        return 0
 
     def _component(self, start: int, rows: int) -> tuple[int, int] | None:
         """The two colours of the component of `start` among `rows`; None if it has an odd cycle."""

@@ -32,11 +32,13 @@ NUM_UNSEEN = 1 << 18  # columns for words without a row in `terms`; some thousan
 _TOKEN = re.compile(
     r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]|[^\W\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]+|[^\w\s\x00-\xff]"
 )
+_ASCII_TOKEN = re.compile(r"\w+", re.ASCII)  # the same words, three times as fast
 
 
 def words(text: str) -> list[str]:
     """The words of a text, in order, with repeats."""
-    return _TOKEN.findall(fold(text))
+    folded = fold(text)
+    return _ASCII_TOKEN.findall(folded) if folded.isascii() else _TOKEN.findall(folded)
 
 
 @dataclass(frozen=True, eq=False)
