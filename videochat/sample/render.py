@@ -122,7 +122,7 @@ def encode(spec: WorldSpec, pictures: Iterator[Planes], path: Path) -> None:
                 for plane, data in zip(frame.planes, planes, strict=True):
                     padded = np.zeros((plane.height, plane.line_size), dtype=np.uint8)
                     padded[:, : plane.width] = data
-                    plane.update(padded)
+                    plane.update(padded.tobytes())
                 previous = planes
             frame.pts = number
             for packet in stream.encode(frame):

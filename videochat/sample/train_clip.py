@@ -121,7 +121,8 @@ def scene_frames(spec: WorldSpec, seed: int, scene: int, count: int) -> Iterator
                 event = events[number // 2]
                 resample = rng.choice((Image.Resampling.BICUBIC, Image.Resampling.BICUBIC, Image.Resampling.BILINEAR))
                 shown = event.colour if event.object != EMPTY else ""
-                yield shrink(frame.to_ndarray(format="rgb24"), resample), event.object, shown
+                rgb = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+                yield shrink(rgb, resample), event.object, shown
 
 
 def shrink(rgb: NDArray[np.uint8], resample: Image.Resampling = Image.Resampling.BICUBIC) -> NDArray[np.uint8]:
@@ -227,7 +228,7 @@ def train(out: Path, config: TrainConfig) -> dict[str, float]:
         logits = model.logit_scale.exp() * text @ F.normalize(image.float(), dim=-1).T
         loss = F.cross_entropy(logits, frames_for_text) + F.cross_entropy(logits.T, texts_for_frame)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
@@ -280,13 +281,13 @@ def measure(folder: Path, *, num_trials: int = 20, seed: int = TRAIN_SEED - 1) -
 
 def _top1(images: torch.Tensor, texts: torch.Tensor, truth: list[str], choices: tuple[str, ...]) -> float:
     found = (images @ texts.T).argmax(dim=1).tolist()
-    return sum(choices[index] == name for index, name in zip(found, truth, strict=True)) / len(truth)
+    return float(np.mean([choices[index] == name for index, name in zip(found, truth, strict=True)]))
 
 
 def _distinct(rng: random.Random, pairs: list[tuple[str, str]], count: int) -> list[int]:
     """`count` rows with pairwise distinct values, in random order."""
     seen: set[tuple[str, str]] = set()
-    rows = []
+    rows: list[int] = []
     for row in rng.sample(range(len(pairs)), len(pairs)):
         if pairs[row] not in seen and len(rows) < count:
             seen.add(pairs[row])
