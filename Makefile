@@ -27,3 +27,9 @@ lint: env
 
 type: env
 	$(BIN)/python tests/run_mypy.py
+
+docs: env
+	$(BIN)/python docs/make.py
+
+bench: env
+	for name in import_ cleaning features ranking; do $(BIN)/python -m videochat.benchmark.speed.$$name || exit 1; done
