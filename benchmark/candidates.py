@@ -23,10 +23,11 @@ from videochat.files import digest_json, read_json
 
 from .candidate_files import read_sets, write_sets
 from .candidate_set import CandidateSet, CandidateSets, item_digest, root_digest, texts_digest
+from .coverage import describe, plan_candidates
 from .keys import KEY_VERSION, keys
 from .material import Built, Material
 from .protocols import PROTOCOLS, Protocol
-from .text_embeddings import text_embeddings
+from .text_embeddings import has_embeddings, text_embeddings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from videochat.workspace import Workspace
 
     from .corpus import Corpus
+
+__all__ = ["assemble", "build_candidates", "describe", "load_candidates", "plan_candidates", "stamp_of"]
 
 FORMAT_VERSION = 1  # changes whenever the same input gives other sets
 RANKED_SPLITS = ("dev", "test")
@@ -50,7 +53,7 @@ def build_candidates(
     declared = PROTOCOLS[protocol]
     k = declared.check_k(declared.k if k is None else k)
     folder = workspace.candidates_dir(protocol)
-    stamp = stamp_of(dataset, declared, k, workspace.settings.seed)
+    stamp = stamp_of(workspace, dataset, declared, k)
     manifest = _manifest(folder)
     if manifest and manifest.get("stamp") == stamp:
         return read_sets(folder, manifest)
@@ -117,9 +120,10 @@ def assemble(
     return CandidateSets(sets, texts, manifest)
 
 
-def stamp_of(dataset: Dataset, protocol: Protocol, k: int, seed: int) -> str:
+def stamp_of(workspace: Workspace, dataset: Dataset, protocol: Protocol, k: int) -> str:
     """Digest of everything the sets are made from."""
-    inputs = [dataset.digest, protocol.to_json(), k, seed, FORMAT_VERSION, KEY_VERSION]
+    embedded = has_embeddings(workspace, dataset)
+    inputs = [dataset.digest, protocol.to_json(), k, workspace.settings.seed, embedded, FORMAT_VERSION, KEY_VERSION]
     return digest_json(inputs)
 
 
