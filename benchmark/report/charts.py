@@ -7,6 +7,7 @@ content security policy forbids them). Lengths are SVG user units, about one CSS
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 LABEL_WIDTH = 124
-VALUE_WIDTH = 42
+VALUE_WIDTH = 52
 ROW_HEIGHT = 22
 LABEL_LENGTH = 19  # characters that fit LABEL_WIDTH at 12 units
 
@@ -89,7 +90,7 @@ def grouped_bars(
     width: int = 360,
 ) -> Markup:
     """Horizontal bars in labelled groups (label, note under it, bars), over a dashed reference line."""
-    left, right, thick = LABEL_WIDTH, width - 34, 9
+    left, right, thick = LABEL_WIDTH, width - 34, 11
     parts: list[str] = []
     y = 20.0
 
@@ -107,7 +108,7 @@ def grouped_bars(
             body.append(
                 f'<g class="{escape(bar.tone)}"><title>{words}</title><rect x="{left}" y="{_n(top)}" '
                 f'width="{_n(x(bar.value) - left)}" height="{thick - 2}" class="bar"/>'
-                f"{_text(x(bar.value) + 4, top + thick - 2, number(bar.value), 'tick')}</g>"
+                f"{_text(x(bar.value) + 4, top + thick - 3, number(bar.value), 'tick')}</g>"
             )
         y += height + 12
     parts.append(_grid(ticks(0, maximum), x, top=16, bottom=y - 4))
@@ -134,7 +135,7 @@ def timeline(
     span_ms: tuple[int, int],
     now_ms: int,
     title: str,
-    width: int = 720,
+    width: int = 1120,
 ) -> Markup:
     """Frame weights as steps over the time of the clip, context comments as ticks under them, the cut at `now_ms`.
 
@@ -142,7 +143,7 @@ def timeline(
     clock; labels count seconds from the start of the clip's context.
     """
     low, high = span_ms
-    top, base, left, right = 8, 66 if weights is not None else 20, 8, width - 8
+    top, base, left, right = 8, 66 if weights is not None else 12, 8, width - 8
 
     def x(time: float) -> float:
         return left + (min(max(time, low), high) - low) / (high - low) * (right - left)
@@ -150,7 +151,7 @@ def timeline(
     parts = []
     if weights is not None and len(times_ms):
         largest = max(max(weights), 1e-9)
-        step = min((b - a for a, b in zip(times_ms, times_ms[1:], strict=False)), default=1000)
+        step = min((b - a for a, b in itertools.pairwise(times_ms)), default=1000)
         points = [f"{_n(x(times_ms[0]))},{base}"]
         for time, weight in zip(times_ms, weights, strict=True):
             y = base - (base - top) * weight / largest

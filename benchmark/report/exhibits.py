@@ -15,14 +15,15 @@ import numpy as np
 from markupsafe import Markup
 
 from videochat.clock import format_ms
-from videochat.commenter import ClipView, view
+from videochat.commenter import ClipView, TextTable, view
 from videochat.errors import VideochatError
 from videochat.files import stable_hash
 
 from .. import score_rules
 from ..metrics import RECIPROCAL_RANK, tie_counts
+from ..tasks import Task
 from .charts import timeline, weight_bar
-from .inputs import ClipSource, RunFiles
+from .inputs import ClipSource, RunData
 from .thumbnails import thumbnails
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class _Ranked:
     reciprocal: NDArray[np.float64]
 
 
-def shown_model(run: RunFiles) -> str | None:
+def shown_model(run: RunData) -> str | None:
     """The first trained model of the run that was not skipped, else the first model of any kind with scores."""
     ranked = [model for model in run.info["models"] if not model.get("skipped")]
     trained = [m["name"] for m in ranked if m.get("trained")]
@@ -103,25 +104,25 @@ def shown_model(run: RunFiles) -> str | None:
     return next(iter([*trained, *others]), None)
 
 
-def exhibits(run: RunFiles, source: ClipSource, workspace: Workspace, model: str, *, num_clips: int) -> list[Exhibit]:
+def exhibits(run: RunData, source: ClipSource, workspace: Workspace, model: str, *, num_clips: int) -> list[Exhibit]:
     """`num_clips` clips of the test split, or all if there are fewer."""
     rule = run.models[model]["score_rule"]
-    ranked = {name: found for name in source.tasks if (found := _rank(run, source, model, rule, name)) is not None}
-    chosen = choose(ranked, source, num_clips)
+    ranked = {name: found for name in run.tasks if (found := _rank(run, model, rule, name)) is not None}
+    chosen = choose(ranked, run.tasks, num_clips)
     clips = source.clips(set(chosen))
     weights = run.weights(model, set(chosen))
     return [
-        _exhibit(clips[clip_id], why, ranked, source, weights, workspace)
+        _exhibit(clips[clip_id], why, ranked, run.tasks, source.texts, weights, workspace)
         for clip_id, why in chosen.items()
         if clip_id in clips
     ]
 
 
-def choose(ranked: dict[str, _Ranked], source: ClipSource, num_clips: int) -> dict[str, str]:
+def choose(ranked: dict[str, _Ranked], tasks: dict[str, Task], num_clips: int) -> dict[str, str]:
     """clip_id -> why it is shown. Clips that are in every set come first where there are enough."""
     quality: dict[str, list[float]] = {}
     for name, found in ranked.items():
-        for clip_id, value in zip(source.tasks[name].clip_ids.tolist(), found.reciprocal, strict=True):
+        for clip_id, value in zip(tasks[name].clip_ids.tolist(), found.reciprocal, strict=True):
             quality.setdefault(clip_id, []).append(float(value))
     everywhere = [clip for clip, values in quality.items() if len(values) == len(ranked)]
     pool = everywhere if len(everywhere) >= num_clips else list(quality)
@@ -134,14 +135,12 @@ def choose(ranked: dict[str, _Ranked], source: ClipSource, num_clips: int) -> di
     best = max(by_hash, key=lambda clip: mean[clip])
     worst = min((clip for clip in by_hash if clip != best), key=lambda clip: mean[clip])
     drawn = [clip for clip in by_hash if clip not in (best, worst)][: num_clips - 2]
-    return (
-        {best: "the model's best clip"} | dict.fromkeys(drawn, "drawn by hash") | {worst: "the model's worst clip"}
-    )
+    return {best: "the model's best clip"} | dict.fromkeys(drawn, "drawn by hash") | {worst: "the model's worst clip"}
 
 
-def _rank(run: RunFiles, source: ClipSource, model: str, rule: str, name: str) -> _Ranked | None:
-    task, block = source.tasks[name], run.block(model, name)
-    if block is None or not len(task):
+def _rank(run: RunData, model: str, rule: str, name: str) -> _Ranked | None:
+    task, block = run.tasks[name], run.block(model, name)
+    if block is None:
         return None
     scores = score_rules.apply(rule, block, task, block.layout.gather(task))
     counts = tie_counts(scores, task.candidates, task.truths, what=f"{model} on {name}")
@@ -152,16 +151,17 @@ def _exhibit(
     clip: Clip,
     why: str,
     ranked: dict[str, _Ranked],
-    source: ClipSource,
+    tasks: dict[str, Task],
+    texts: TextTable,
     weights: Weights,
     workspace: Workspace,
 ) -> Exhibit:
     seen = view(clip)
     rankings = []
     for name, found in ranked.items():
-        row = np.flatnonzero(source.tasks[name].clip_ids == clip.clip_id)
+        row = np.flatnonzero(tasks[name].clip_ids == clip.clip_id)
         if len(row):
-            rankings.append(_ranking(name, source, found, int(row[0])))
+            rankings.append(_ranking(tasks[name], texts, found, int(row[0])))
     frames, note = _frames(seen, weights.get(clip.clip_id), workspace)
     shown = seen.context[-SHOWN_COMMENTS:]
     return Exhibit(
@@ -180,8 +180,8 @@ def _exhibit(
     )
 
 
-def _ranking(name: str, source: ClipSource, found: _Ranked, row: int) -> Ranking:
-    task, scores = source.tasks[name], found.scores[row]
+def _ranking(task: Task, texts: TextTable, found: _Ranked, row: int) -> Ranking:
+    scores = found.scores[row]
     finite = scores[np.isfinite(scores)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
     order = sorted(range(task.k), key=lambda i: (-scores[i], task.candidates[row, i]))
@@ -192,14 +192,14 @@ def _ranking(name: str, source: ClipSource, found: _Ranked, row: int) -> Ranking
         share = (score - low) / (high - low) if high > low and np.isfinite(score) else 0.0
         lines.append(
             Candidate(
-                text=printable(source.texts.texts[candidate]),
+                text=printable(texts.texts[candidate]),
                 score=f"{score:.2f}".replace("-", "−"),
                 share=share,
                 rank=_rank_text(above + 1 + equal / 2),
                 is_truth=candidate == task.truths[row],
             )
         )
-    return Ranking(set=name, rank=_rank_text(float(found.ranks[row])), candidates=lines)
+    return Ranking(set=task.name, rank=_rank_text(float(found.ranks[row])), candidates=lines)
 
 
 def _frames(
@@ -251,7 +251,7 @@ def _timeline(seen: ClipView, weights: tuple[NDArray[np.int32], NDArray[np.float
     )
 
 
-def printable(text: str, length: int = 280) -> str:
+def printable(text: str, length: int = 200) -> str:
     """Chat text for a page: control characters gone, at most `length` characters."""
     clean = "".join(c for c in text if c >= " " and not "\x7f" <= c <= "\x9f")
     return clean if len(clean) <= length else clean[: length - 1] + "…"

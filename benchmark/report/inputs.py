@@ -1,4 +1,4 @@
-"""What the report reads: the run folder, and what the workspace still holds about the run's clips.
+"""What the report reads: a run, and what the workspace still holds about the run's clips.
 
 A report must be possible from the run folder alone (it may have been copied to another machine); clips, pictures and
 the cleaning funnel are shown where the workspace has them and fits the run, else the page says why they are absent.
@@ -8,22 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from videochat.commenter import TextTable
-from videochat.errors import Mismatch, MissingInput
-from videochat.files import read_json
+from videochat.errors import Mismatch
 
-from ..scores import REAL, ScoreBlock, read_scores
+from ..runs import Run
+from ..scores import REAL, ScoreBlock
 from ..tasks import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from videochat.cleaning.funnel import FunnelRow
     from videochat.dataset import Dataset
     from videochat.schema import Clip
     from videochat.workspace import Workspace
@@ -33,16 +31,13 @@ if TYPE_CHECKING:
 SHOWN_SPLIT = "test"
 
 
-class RunFiles:
-    """run.json, metrics.json, scores.parquet and weights.parquet of one run folder, each read when first needed."""
+class RunData:
+    """The parts of a run that the page needs, each read when first asked for."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        for name in ("run.json", "metrics.json"):
-            if not (path / name).is_file():
-                raise MissingInput(f"no {name} in {path}", fix="run `videochat bench`")
-        self.info: dict[str, Any] = read_json(path / "run.json")
-        self.metrics: dict[str, Any] = read_json(path / "metrics.json")
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.info: dict[str, Any] = run.info
+        self.metrics: dict[str, Any] = run.results
 
     @cached_property
     def models(self) -> dict[str, dict[str, Any]]:
@@ -51,13 +46,20 @@ class RunFiles:
 
     @property
     def sets(self) -> list[str]:
-        return list(self.info["candidates"])
+        """The sets that have figures, in the order of the protocol."""
+        ranked = {row["set"] for row in self.metrics["rows"]}
+        return [name for name in self.info["sets"] if name in ranked]
 
     @property
     def label(self) -> str:
-        """How the page calls the run among others: what the benchmark was told, else its id."""
-        settings = self.info.get("settings") or {}
-        return str(settings.get("label") or settings.get("world") or self.info["run_id"])
+        """How the page calls the run among others: the world that was benchmarked, else its workspace's folder."""
+        settings = self.info["settings"]
+        return str(settings.get("world") or self.run.path.resolve().parent.parent.name)
+
+    @cached_property
+    def tasks(self) -> dict[str, Task]:
+        """Set name -> what was ranked of the test split."""
+        return {task.name: task for task in self.run.tasks(SHOWN_SPLIT) if len(task)}
 
     def block(self, model: str, set_name: str) -> ScoreBlock | None:
         """The model's scores of the real clips of the test split that cover the set; None if there are none."""
@@ -65,9 +67,7 @@ class RunFiles:
             (
                 block
                 for block in self._blocks
-                if block.model == model
-                and block.condition == REAL
-                and block.split == SHOWN_SPLIT
+                if (block.model, block.condition, block.split) == (model, REAL, SHOWN_SPLIT)
                 and block.set in (None, set_name)
             ),
             None,
@@ -75,13 +75,13 @@ class RunFiles:
 
     @cached_property
     def _blocks(self) -> list[ScoreBlock]:
-        return read_scores(self.path / "scores.parquet")
+        return self.run.blocks()
 
     def weights(self, model: str, clip_ids: set[str]) -> Weights:
         """clip_id -> (frame_ms int32 (N,), weight float32 (N,)) of the model; {} if it offers none."""
         import pyarrow.parquet as pq
 
-        path = self.path / "weights.parquet"
+        path = self.run.path / "weights.parquet"
         if not path.is_file():
             return {}
         table = pq.read_table(path, filters=[("model", "==", model), ("clip_id", "in", sorted(clip_ids))])
@@ -94,17 +94,16 @@ class RunFiles:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClipSource:
-    """The clips of a run: data set, candidate texts, and the tasks (set name -> test split)."""
+    """The clips of a run and the candidate texts, from the workspace that it was made in."""
 
     dataset: Dataset
     texts: TextTable
-    tasks: dict[str, Task]
 
     def clips(self, clip_ids: set[str]) -> dict[str, Clip]:
         return {clip.clip_id: clip for clip in self.dataset.clips(SHOWN_SPLIT) if clip.clip_id in clip_ids}
 
 
-def clip_source(run: RunFiles, workspace: Workspace) -> ClipSource:
+def clip_source(run: RunData, workspace: Workspace) -> ClipSource:
     """Open the clips that the run ranked. Raises MissingInput or Mismatch if the workspace does not hold those."""
     from videochat.dataset import Dataset
 
@@ -112,17 +111,10 @@ def clip_source(run: RunFiles, workspace: Workspace) -> ClipSource:
 
     dataset = Dataset.open(workspace.root)
     if dataset.digest != run.info["data_digest"]:
-        raise Mismatch("the shards in the workspace are not those that this run ranked", fix="run the benchmark again")
-    sets = load_candidates(workspace, dataset, run.info["protocol"])
-    for name, digest in run.info["candidates"].items():
-        if name not in sets or sets[name].digest != digest:
-            raise Mismatch(f"the candidate set {name} is not the one that this run ranked", fix="bench again")
-    tasks = {name: Task.of(sets[name], sets.texts, SHOWN_SPLIT) for name in run.sets}
-    return ClipSource(dataset=dataset, texts=sets.texts, tasks=tasks)
-
-
-def cleaning_funnel(workspace: Workspace) -> list[FunnelRow]:
-    """The cleaning funnel of the workspace, the raw messages first; [] where nothing was cleaned."""
-    from videochat.cleaning.funnel import funnel
-
-    return funnel(workspace)
+        raise Mismatch("the shards in the workspace are not those that this run ranked", fix="bench again")
+    texts = load_candidates(workspace, dataset, run.info["protocol"]).texts
+    lengths = np.array([len(text.encode()) for text in texts.texts], dtype=np.int32)
+    for task in run.tasks.values():  # a run knows its texts by number and length only
+        if task.candidates.max() >= len(texts) or (lengths[task.candidates] != task.num_bytes).any():
+            raise Mismatch("the candidate texts in the workspace are not those that this run ranked", fix="bench again")
+    return ClipSource(dataset=dataset, texts=texts)

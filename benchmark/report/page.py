@@ -13,23 +13,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from videochat.cleaning.funnel import funnel
 from videochat.errors import VideochatError
 from videochat.files import write_text
 
+from ..runs import Run
+from ..table import headline_sets
 from . import results
 from .charts import Bar, Dot, grouped_bars, interval_plot
 from .exhibits import Exhibit, exhibits, shown_model
-from .inputs import RunFiles, cleaning_funnel, clip_source
+from .inputs import RunData, clip_source
 from .results import Comparison, Row
 
 if TYPE_CHECKING:
     from videochat.workspace import Workspace
-
-    from ..runs import Run
 
 MAX_TONES = 6  # models told apart by colour; further ones share the plain tone
 MAX_BARS = 5  # models in the per-category chart
@@ -40,16 +41,15 @@ def write_report(run: Run, workspace: Workspace, *, num_clips: int = 6, extra_ru
 
     workspace: where the run was made; clips and funnel come from it, as far as it still fits the run.
     extra_runs: other worlds to compare with; the differences of the same pairs of models are set beside this run's.
-    Raises MissingInput if the run folder has no run.json or metrics.json.
     """
-    main = RunFiles(run.path)
-    page = render(main, workspace, num_clips=num_clips, extra=[RunFiles(other.path) for other in extra_runs])
+    main = RunData(run)
+    page = render(main, workspace, num_clips=num_clips, extra=[RunData(other) for other in extra_runs])
     target = run.path / "report.html"
     write_text(target, page)
     return target
 
 
-def render(run: RunFiles, workspace: Workspace, *, num_clips: int = 6, extra: Sequence[RunFiles] = ()) -> str:
+def render(run: RunData, workspace: Workspace, *, num_clips: int = 6, extra: Sequence[RunData] = ()) -> str:
     """The page as HTML."""
     import jinja2
 
@@ -60,7 +60,6 @@ def render(run: RunFiles, workspace: Workspace, *, num_clips: int = 6, extra: Se
     tones = _tones(rows)
     model = shown_model(run)
     clips, clips_note = _clips(run, workspace, model, num_clips)
-    funnel = cleaning_funnel(workspace)
     return environment.from_string(_resource("report.html.j2")).render(
         style=Markup(style),
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii"),
@@ -73,6 +72,7 @@ def render(run: RunFiles, workspace: Workspace, *, num_clips: int = 6, extra: Se
         has_gains=any(row.gains for row in rows),
         chance={name: results.chance(name) for name in run.sets},
         num_of=results.num_of(run),
+        headline=headline_sets(run.metrics["rows"]),
         all_metrics=results.ALL_METRICS,
         full=results.full_rows(run),
         interval_plots=[_recall_plot(run, rows, tones, name) for name in run.sets],
@@ -81,10 +81,11 @@ def render(run: RunFiles, workspace: Workspace, *, num_clips: int = 6, extra: Se
         worlds=_worlds(run, extra, model),
         pairs=results.comparisons(run),
         gain_rows=results.gain_rows(run),
-        funnel=funnel,
+        funnel=funnel(workspace),
         audit=run.info["audit"],
         model=model,
         exhibits=clips,
+        any_frames=any(clip.frames for clip in clips),
         exhibits_note=clips_note,
     )
 
@@ -100,7 +101,7 @@ class World:
     plots: list[Markup] = field(default_factory=list)
 
 
-def _worlds(run: RunFiles, extra: Sequence[RunFiles], model: str | None) -> list[World]:
+def _worlds(run: RunData, extra: Sequence[RunData], model: str | None) -> list[World]:
     """The run and the extra ones, each with the differences of `model` to the other trained models."""
     worlds = []
     for each in (run, *extra):
@@ -145,7 +146,7 @@ def _lowest(dot: Dot) -> float:
     return dot.value if dot.low is None else dot.low
 
 
-def _recall_plot(run: RunFiles, rows: Sequence[Row], tones: dict[str, str], name: str) -> tuple[str, Markup]:
+def _recall_plot(run: RunData, rows: Sequence[Row], tones: dict[str, str], name: str) -> tuple[str, Markup]:
     """R@1 of models and scorers on one set against chance."""
     dots = [
         Dot(
@@ -158,7 +159,7 @@ def _recall_plot(run: RunFiles, rows: Sequence[Row], tones: dict[str, str], name
             note="text-only" if row.text_only else "",
         )
         for row in rows
-        if row.kind in ("model", "scorer") and (cell := row.cells.get((name, "R@1"))) is not None
+        if row.kind in ("model", "bound", "scorer") and (cell := row.cells.get((name, "R@1"))) is not None
     ]
     chart = interval_plot(
         dots,
@@ -177,7 +178,7 @@ def _category_models(rows: Sequence[Row]) -> list[Row]:
     return models + [row for row in ranked if row.kind == "scorer"][: max(1, MAX_BARS - len(models))][:1]
 
 
-def _category_plots(run: RunFiles, rows: Sequence[Row], tones: dict[str, str]) -> list[tuple[str, Markup]]:
+def _category_plots(run: RunData, rows: Sequence[Row], tones: dict[str, str]) -> list[tuple[str, Markup]]:
     """R@1 by category, one chart a set."""
     shown = _category_models(rows)
     figures = {(row["model"], row["set"], row["category"]): row for row in run.metrics["per_category"]}
@@ -214,26 +215,30 @@ def _tones(rows: Sequence[Row]) -> dict[str, str]:
     return {row.name: tones.get(row.name, "plain") for row in rows}
 
 
-def _facts(run: RunFiles, rows: Sequence[Row]) -> list[tuple[str, str]]:
+def _facts(run: RunData, rows: Sequence[Row]) -> list[tuple[str, str]]:
     """The figures under the heading."""
     info = run.info
-    clips = {row["set"]: row["num_clips"] for row in run.metrics["rows"] if row["stratum"] == "all"}
+    clips = results.num_of(run)
+    if len(set(clips.values())) == 1 and len(clips) > 1:
+        in_words = f"{next(iter(clips.values())):,} in each of {len(clips)} sets"
+    else:
+        in_words = ", ".join(f"{name} {num:,}" for name, num in clips.items()) or "none"
     ranked = [row for row in rows if not row.skipped]
     models, scorers = (sum(row.kind == kind for row in ranked) for kind in ("model", "scorer"))
     return [
         ("protocol", f"{info['protocol']}, version {info['version']}"),
-        ("clips ranked", " · ".join(f"{num:,} {name}" for name, num in clips.items()) or "none"),
+        ("clips ranked", in_words),
         ("clusters", f"{info['num_clusters']:,} ({info['split_by']}s)"),
-        ("ranked", f"{models} models, {scorers} simple scorers"),
+        ("ranked", f"{models} trained models, {scorers} simple scorers"),
         ("data digest", info["data_digest"][:16]),
         ("tool", str(info["tool"])),
     ]
 
 
-def _clips(
-    run: RunFiles, workspace: Workspace, model: str | None, num_clips: int
-) -> tuple[list[Exhibit], str]:
+def _clips(run: RunData, workspace: Workspace, model: str | None, num_clips: int) -> tuple[list[Exhibit], str]:
     """The exhibits, and why there are none."""
+    if num_clips < 1:
+        return [], "No clips were asked for."
     if model is None:
         return [], "No model of this run has scores."
     try:

@@ -11,14 +11,16 @@ from ..evaluation import OFFICIAL
 from ..metrics import RECIPROCAL_RANK, Recall
 from ..statistics import MIN_CLUSTERS
 from .charts import number
-from .inputs import RunFiles
+from .inputs import RunData
 
 KINDS = {
     "model": "Models",
+    "bound": "Upper bounds, told the simulated truth",
     "scorer": "Simple scorers",
     "panel": "Shortcut panel",
     "golden": "Golden scorers",
 }
+UPPER_BOUNDS = frozenset({"sfat-oracle", "ceiling"})  # of the registry; they exist on simulated data only
 ALL_METRICS = ("R@1", "R@2", "R@5", "MR", "MRR")
 
 
@@ -88,7 +90,7 @@ def num_candidates(set_name: str) -> int:
     return int(set_name[len(set_name.rstrip("0123456789")) :])
 
 
-def metric_rows(run: RunFiles, *, stratum: str = "all") -> Iterator[tuple[dict[str, Any], bool]]:
+def metric_rows(run: RunData, *, stratum: str = "all") -> Iterator[tuple[dict[str, Any], bool]]:
     """The metric rows of a stratum, and whether each is under the model's official rule."""
     for row in run.metrics["rows"]:
         if row["stratum"] == stratum:
@@ -96,7 +98,7 @@ def metric_rows(run: RunFiles, *, stratum: str = "all") -> Iterator[tuple[dict[s
             yield row, official is None or row["rule"] == official
 
 
-def table_rows(run: RunFiles) -> list[Row]:
+def table_rows(run: RunData) -> list[Row]:
     """All models of the run; those with an official number first, the best first, then those that were skipped."""
     cells: dict[str, dict[tuple[str, str], Value | None]] = {}
     for row, is_official in metric_rows(run):
@@ -112,8 +114,8 @@ def table_rows(run: RunFiles) -> list[Row]:
             gains.setdefault(row["model"], {})[row["gain"]] = value
     rows = [
         Row(
-            name=name,
-            kind=model["kind"],
+            name=name.removeprefix("panel:"),
+            kind="bound" if name in UPPER_BOUNDS and run.info["simulated"] else model["kind"],
             summary=model.get("summary") or "",
             rule=model.get("score_rule") or "",
             official=official.get(name),
@@ -128,12 +130,12 @@ def table_rows(run: RunFiles) -> list[Row]:
     return sorted(rows, key=lambda row: (row.skipped is not None, -(row.official.value if row.official else -1.0)))
 
 
-def num_of(run: RunFiles) -> dict[str, int]:
+def num_of(run: RunData) -> dict[str, int]:
     """Set -> number of ranked clips."""
     return {row["set"]: row["num_clips"] for row in run.metrics["rows"] if row["stratum"] == "all"}
 
 
-def full_rows(run: RunFiles) -> list[dict[str, Any]]:
+def full_rows(run: RunData) -> list[dict[str, Any]]:
     """Every metric of every model, set, stratum and rule, as metrics.json has them, for the folded table."""
     rows = []
     for stratum in ("all", "no-generic"):
@@ -143,7 +145,7 @@ def full_rows(run: RunFiles) -> list[dict[str, Any]]:
     return rows
 
 
-def gain_rows(run: RunFiles) -> list[tuple[str, str, str, Value]]:
+def gain_rows(run: RunData) -> list[tuple[str, str, str, Value]]:
     """(model, set, "video" | "chat", gain in R@1) of the single sets, for the folded table."""
     return [
         (row["model"], row["set"], row["gain"], value)
@@ -188,7 +190,7 @@ class Difference:
 
     @property
     def sentence(self) -> str:
-        p = "" if self.p_holm is None else f", p = {probability(self.p_holm)} after Holm"
+        p = "" if self.p_holm is None else f", p\u00a0=\u00a0{probability(self.p_holm)} after Holm"
         return f"{self.a} − {self.b}: {self.numbers} on {self.set}; {self.verdict}{p}."
 
 
@@ -224,7 +226,7 @@ class Comparison:
         return text if parts[0].startswith(self.a) else f"{self.a} against {self.b}: {text}"
 
 
-def comparisons(run: RunFiles, *, metric: str = "R@1") -> list[Comparison]:
+def comparisons(run: RunData, *, metric: str = "R@1") -> list[Comparison]:
     """The compared pairs, in the order of metrics.json."""
     pairs: dict[tuple[str, str], Comparison] = {}
     for row in run.metrics["comparisons"]:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
+import io
 import re
 import shutil
-import subprocess
+from html import unescape
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 import pytest
 
+from videochat.benchmark.baselines import Length, Popularity
 from videochat.benchmark.candidates import build_candidates
-from videochat.benchmark.evaluation import Entry, evaluate
-from videochat.benchmark.golden import GOLDEN, golden_blocks
+from videochat.benchmark.ranker import Entrant, bench
 from videochat.benchmark.report import write_report
-from videochat.benchmark.scores import CHAT_SWAPPED, REAL, VIDEO_SWAPPED, ScoreBlock, write_scores
-from videochat.benchmark.tasks import Layout, Task
+from videochat.benchmark.report.charts import Dot, interval_plot, ticks, timeline
+from videochat.benchmark.report.exhibits import printable
+from videochat.benchmark.report.inputs import RunData
+from videochat.benchmark.report.results import Comparison, Difference, Value, comparisons, probability, table_rows
+from videochat.benchmark.runs import Run
+from videochat.commenter import ClipScores, ClipView, TextTable
 from videochat.dataset import Dataset
-from videochat.errors import MissingInput
-from videochat.files import read_json, write_json, write_parquet
-from videochat.schema import Comment, Recording
+from videochat.files import read_json, stable_hash, write_json
+from videochat.schema import Clip, Comment, Recording
 from videochat.workspace import Workspace
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = (
     "<script>window.planted=1</script>",
     "\"'><img src=x onerror=window.planted=1>",
@@ -35,16 +41,52 @@ HOSTILE = (
     "a" * 600,
     "javascript:window.planted=1",
 )
-# How much a toy model favours the truth: by itself, and with the frames of another clip
-SKILL = {"sfat": (2.0, 0.1), "sfat-mean": (0.5, 0.1), "sfat-text": (0.3, 0.3)}
+NUM_TEST_RECORDINGS = 12
+
+
+class Toy:
+    """Knows the answer to a clip with a given skill, by its frames (looks) or by its id."""
+
+    needs: frozenset[str] = frozenset()
+
+    def __init__(self, name: str, skill: float, answers: dict[str, str], *, looks: bool) -> None:
+        self.name = name
+        self.skill = skill
+        self.answers = answers
+        self.looks = looks
+
+    def score(self, clips: list[ClipView], candidates: list[list[int]], texts: TextTable) -> list[ClipScores]:
+        return [self._one(clip, ids, texts) for clip, ids in zip(clips, candidates, strict=True)]
+
+    def _one(self, clip: ClipView, ids: list[int], texts: TextTable) -> ClipScores:
+        seen = "" if clip.frames is None or not self.looks else str(clip.frames.sum())
+        words = [texts.texts[i] for i in ids]
+        noise = np.array([stable_hash(self.name, seen, clip.clip_id, word) / 2**64 for word in words])
+        likelihood = (
+            -9.0 + noise + self.skill * np.array([word == self.answers.get(seen or clip.clip_id) for word in words])
+        )
+        tokens = np.array([len(word.split()) + 1 for word in words], np.int32)
+        return ClipScores(likelihood, likelihood, tokens, np.full(len(ids), -9.5))
+
+    def frame_weights(self, clips: list[ClipView]) -> list[np.ndarray]:
+        found = []
+        for clip in clips:
+            assert clip.frame_ms is not None
+            bump = np.exp(-(((clip.frame_ms - clip.start_ms - 9_500) / 2500.0) ** 2)) + 0.01
+            found.append((bump / bump.sum()).astype(np.float32))
+        return found
+
+
+class NeedsWords(Toy):
+    needs = frozenset({"transcript"})
 
 
 def make_run(
-    folder: Path, dummies: ModuleType, *, dim: int | None = 8, recordings: int = 12, simulated: bool = True,
-    skill: float = 1.0, video: bool = True,
-) -> tuple[SimpleNamespace, Workspace]:  # fmt: skip
-    """A workspace with hostile chat and one video, its candidate sets, and a run of three toy models on them."""
-    clips = dummies.make_clips(recordings_per_channel=recordings, clips_per_recording=12, dim=dim)
+    folder: Path, dummies: ModuleType, *, dim: int | None = 8, simulated: bool = True, skill: float = 1.0,
+    recordings: int = NUM_TEST_RECORDINGS, video: bool = False,
+) -> tuple[Run, Workspace]:  # fmt: skip
+    """A workspace with hostile chat (and a video for each test recording), and a run of toy models on it."""
+    clips = dummies.make_clips(num_channels=3, recordings_per_channel=recordings, clips_per_recording=12, dim=dim)
     clips = [plant(clip, index) for index, clip in enumerate(clips)]
     workspace = Workspace.open(folder, create=True)
     dummies.write_dataset(
@@ -53,91 +95,37 @@ def make_run(
         dim=dim,
         facts={"simulated": simulated, "split_by": "recording", "clip_fingerprint": {"model": "x"} if dim else None},
     )
-    if dim and video:
+    if video:
         for recording_id in sorted({clip.recording_id for clip in clips if clip.split == "test"}):
             add_video(workspace, recording_id)
     dataset = Dataset.open(folder)
+    answers = {clip.clip_id: clip.responses[0].text for clip in clips}
+    for clip in dataset.clips():  # a toy that looks knows a clip by its frames, as the ranker shows them
+        if clip.frames is not None and clip.frame_ms is not None:
+            answers[str(clip.frames[clip.frame_ms < clip.context_end_ms].sum())] = answers[clip.clip_id]
+    toys = [
+        Toy("sfat", 0.8 * skill, answers, looks=dim is not None),
+        Toy("sfat-mean", 0.3 * skill, answers, looks=dim is not None),
+        Toy("sfat-text", 0.2 * skill, answers, looks=False),
+    ]
+    entrants = [Entrant(commenter=toy, trained=True, summary=f"{toy.name} <b>toy</b>") for toy in toys]
+    entrants.append(Entrant(commenter=NeedsWords("needs-words", 1, answers, looks=False), trained=True))
     sets = build_candidates(workspace, dataset, "v1", k=4)
-    tasks = [Task.of(candidates, sets.texts, split) for candidates in sets.values() for split in ("dev", "test")]
-    blocks = [block for task in tasks for block in golden_blocks(task)]
-    for split in ("dev", "test"):
-        layout = Layout.union([task for task in tasks if task.split == split])
-        truths = {c: set() for c in layout.clip_ids.tolist()}
-        for task in tasks:
-            if task.split == split:
-                for clip_id, truth in zip(task.clip_ids.tolist(), task.truths.tolist(), strict=True):
-                    truths[clip_id].add(truth)
-        for name, (own, swapped) in SKILL.items():
-            for condition, bonus in ((REAL, own * skill), (VIDEO_SWAPPED, swapped * skill), (CHAT_SWAPPED, 0.0)):
-                blocks.append(toy_block(name, condition, split, layout, truths, bonus))
-    entries = [Entry(name=name, kind="model") for name in SKILL] + [Entry(name=n, kind="golden") for n in GOLDEN]
-    result = evaluate(entries, tasks, blocks, frames={"sfat-text": False})
-    path = workspace.runs_dir / "toy"
-    path.mkdir(parents=True)
-    write_scores(path / "scores.parquet", blocks, {"stamp": "toy"})
-    write_json(path / "metrics.json", result.metrics)
-    test_ids = sorted({c for task in tasks if task.split == "test" for c in task.clip_ids.tolist()})
-    if dim:
-        write_weights(path, dataset, test_ids)
-    models = [
-        {"name": e.name, "kind": e.kind, "summary": f"{e.name} <b>toy</b>", "trained": e.kind == "model",
-         "skipped": None, "score_rule": result.score_rules[e.name], "rules": result.dev[e.name], "seed": 0,
-         "checkpoint_digest": None, "text_only": result.text_only[e.name]}
-        for e in entries
-    ]  # fmt: skip
-    models.append({**models[0], "name": "needs-words", "skipped": "the dataset has no <transcript>", "kind": "model"})
-    write_json(
-        path / "run.json",
-        {
-            "run_id": "toy", "protocol": "v1", "version": "1.0", "tool": "videochat 0.1.0", "simulated": simulated,
-            "split_by": "recording", "num_clusters": result.num_clusters, "data_digest": dataset.digest,
-            "candidates": {name: part.digest for name, part in sets.items()},
-            "signatures": {name: f"videochat|v1.0|{name}|data:ab|tool:0.1" for name in sets},
-            "models": models, "settings": {}, "audit": [{"check": "oracle", "ok": True, "detail": "R@1 = 1"}],
-        },
-    )  # fmt: skip
-    return SimpleNamespace(path=path), workspace
+    return bench(workspace, dataset, sets, [*entrants, Length(), Popularity()], run_id="toy"), workspace
 
 
-def plant(clip: Any, index: int) -> Any:
+def plant(clip: Clip, index: int) -> Clip:
     """Hostile strings among the context and the answers of every clip, different in each."""
     context = tuple(
         Comment(offset_ms=clip.start_ms + 1000 * n, author="u", text=f"{text} {index}", emotes=("<i>x</i>",))
         for n, text in enumerate(HOSTILE)
     )
     answer = Comment(offset_ms=clip.start_ms + 21_000, author="u", text=f"{HOSTILE[index % 8]} answer {index}")
-    changed = dataclasses.replace(clip, context=context + clip.context[:3], responses=(answer, *clip.responses[1:2]))
+    changed = dataclasses.replace(clip, context=context + clip.context[:3], responses=(answer,))
     if clip.context_clip is None:
         return changed
     vectors = np.concatenate([np.repeat(clip.context_clip[:1], len(context), axis=0), clip.context_clip[:3]])
     return dataclasses.replace(changed, context_clip=vectors)
-
-
-def toy_block(
-    name: str, condition: str, split: str, layout: Layout, truths: dict[str, set[int]], bonus: float
-) -> ScoreBlock:
-    owners = np.repeat(layout.clip_ids, np.diff(layout.starts))
-    hits = np.array([int(c) in truths[str(o)] for c, o in zip(layout.flat, owners, strict=True)])
-    noise = np.random.default_rng(len(name)).standard_normal(len(hits))
-    likelihood = -8 + noise + bonus * hits
-    tokens = (layout.flat % 5 + 2).astype(np.int32)
-    return ScoreBlock(name, condition, split, None, layout, likelihood, likelihood, tokens, likelihood * 0 - 9)
-
-
-def write_weights(path: Path, dataset: Dataset, clip_ids: list[str]) -> None:
-    import pyarrow as pa
-
-    rows = []
-    for clip in dataset.clips("test"):
-        if clip.clip_id in clip_ids and clip.frame_ms is not None:
-            times = clip.frame_ms[clip.frame_ms < clip.context_end_ms]
-            bump = np.exp(-(((times - clip.start_ms - 9_500) / 2500.0) ** 2)) + 0.01
-            rows.append({"model": "sfat", "clip_id": clip.clip_id, "frame_ms": times, "weight": bump / bump.sum()})
-    schema = pa.schema(
-        [("model", pa.string()), ("clip_id", pa.string()), ("frame_ms", pa.list_(pa.int32())),
-         ("weight", pa.list_(pa.float32()))]
-    )  # fmt: skip
-    write_parquet(pa.Table.from_pylist(rows, schema), path / "weights.parquet", {"stamp": "toy"})
 
 
 def add_video(workspace: Workspace, recording_id: str, *, seconds: int = 360) -> None:
@@ -162,13 +150,239 @@ def add_video(workspace: Workspace, recording_id: str, *, seconds: int = 360) ->
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory, dummies: ModuleType) -> tuple[str, Path, Workspace]:
-    run, workspace = make_run(tmp_path_factory.mktemp("report"), dummies)
-    target = write_report(run, workspace)
-    return target.read_text(encoding="utf-8"), target, workspace
+def made(tmp_path_factory: pytest.TempPathFactory, dummies: ModuleType) -> tuple[Run, Workspace]:
+    return make_run(tmp_path_factory.mktemp("report"), dummies)
 
 
-def test_smoke(page: tuple[str, Path, Workspace]) -> None:
-    html, target, _ = page
-    assert target.name == "report.html"
-    assert "Simulated data" in html
+@pytest.fixture(scope="module")
+def page(made: tuple[Run, Workspace]) -> str:
+    return write_report(*made).read_text(encoding="utf-8")
+
+
+def visible(html: str) -> str:
+    """The text between the tags, entities resolved, white space collapsed."""
+    body = re.sub(r"<style>.*?</style>", " ", html, flags=re.S)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def test_every_figure_of_the_table_is_the_run_s(page: str, made: tuple[Run, Workspace]) -> None:
+    run, _ = made
+    table = re.search(r'<table class="results">.*?</table>', page, re.S)
+    assert table
+    for row in run.results["rows"]:
+        rule = next(model["score_rule"] for model in run.info["models"] if model["name"] == row["model"])
+        if row["stratum"] == "all" and row["rule"] == rule:
+            for metric in ("R@1", "MRR"):
+                figure = row["metrics"][metric]
+                assert f"{figure['value']:.3f}" in table[0]
+                assert f"{figure['low']:.3f} to {figure['high']:.3f}" in table[0]
+    for model in run.info["models"]:
+        assert model["name"].removeprefix("panel:") in table[0]
+    for line in run.info["signatures"].values():
+        assert line in page
+
+
+def test_it_says_what_matters_in_words(page: str, made: tuple[Run, Workspace]) -> None:
+    text = visible(page)
+    run, _ = made
+    first = next(r for r in run.results["comparisons"] if (r["a"], r["b"], r["metric"]) == ("sfat", "sfat-mean", "R@1"))
+    interval = f"[{first['low']:+.3f}, {first['high']:+.3f}]".replace("-", "−")
+    assert f"sfat − sfat-mean: {first['value']:+.3f} R@1 {interval} on {first['set']}; the interval excludes 0" in text
+    assert "sfat is ahead of sfat-mean on all 3 sets." in text
+    assert "Simulated data. The pictures and the chat in this run were made by a program." in text
+    assert "skipped: needs transcript, which this dataset does not hold" in text
+    assert "sfat-text text-only" in text and "sfat text-only" not in text
+    assert re.search(r"All \d+ checks passed", text)
+
+
+def test_nothing_in_the_page_runs_or_reaches_out(page: str) -> None:
+    assert re.findall(r"<script|<iframe|<object|<embed|<form|@import|url\(", page, re.I) == []
+    assert re.findall(r"\son\w+=", re.sub(r">[^<]*<", "><", page)) == []
+    assert " style=" not in re.sub(r">[^<]*<", "><", page)
+    assert set(re.findall(r'(?:src|href)="([^"#][^:"]*:)', page)) <= {"data:"}
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    style = re.search(r"<style>(.*?)</style>", page, re.S)
+    assert policy and style
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    assert "default-src 'none'" in policy[1] and f"'sha256-{digest}'" in policy[1]
+
+
+def test_hostile_chat_is_shown_as_text(page: str) -> None:
+    text = visible(page)
+    for planted in HOSTILE[:4]:
+        assert planted in text
+    assert "<script>window" not in page and "<img src=x" not in page and "<i>x</i>" not in page
+    assert "49" not in {word for word in text.split() if word == "49"}  # {{ 7*7 }} was not evaluated
+    assert "a" * 199 + "…" in text and "a" * 201 not in text
+    assert re.search(r'<bdi dir="auto">مرحبا', page)
+
+
+def test_equal_runs_give_equal_bytes(page: str, made: tuple[Run, Workspace]) -> None:
+    assert write_report(*made).read_text(encoding="utf-8") == page
+
+
+def test_the_shown_clips_are_the_best_the_worst_and_drawn_ones(page: str, made: tuple[Run, Workspace]) -> None:
+    run, _ = made
+    quality: dict[str, list[float]] = {}
+    for name in run.info["sets"]:
+        table = run.ranking("sfat", name)
+        for row in table[table.is_truth].itertuples():
+            quality.setdefault(str(row.clip_id), []).append(1 / float(row.rank))
+    mean = {clip: float(np.mean(values)) for clip, values in quality.items() if len(values) == len(run.info["sets"])}
+    shown = re.findall(r'class="tag">([^<]*)</span></h3>\s*<p class="clip-id"><code>([^<]*)</code>', page)
+    assert [why for why, _ in shown] == [
+        "the model&#39;s best clip",
+        *["drawn by hash"] * 4,
+        "the model&#39;s worst clip",
+    ]
+    assert mean[shown[0][1]] == max(mean.values()) and mean[shown[-1][1]] == min(mean.values())
+    assert len({clip for _, clip in shown}) == 6
+
+
+def test_scores_truth_and_rank_of_a_clip_are_the_run_s(page: str, made: tuple[Run, Workspace]) -> None:
+    run, _ = made
+    article = page.split('<article class="exhibit">')[1]
+    clip_id = re.search(r"<code>([^<]*)</code>", article)
+    assert clip_id
+    for name in run.info["sets"]:
+        table = run.ranking("sfat", name)
+        mine = table[table.clip_id == clip_id[1]].sort_values("score", ascending=False)
+        block = article.split(f"<h4>{name} ")[1].split("</ol>")[0]
+        scores = re.findall(r'class="score">([^<]*)<', block)
+        assert scores == [f"{score:.2f}".replace("-", "−") for score in mine.score]
+        assert [('class="truth"' in item) for item in block.split("<li")[1:]] == mine.is_truth.tolist()
+        assert f"truth at rank {mine[mine.is_truth]['rank'].iloc[0]:g}" in block
+
+
+def test_text_only_runs_have_no_pictures_and_no_promise_of_any(tmp_path: Path, dummies: ModuleType) -> None:
+    run, workspace = make_run(tmp_path, dummies, dim=None, simulated=False, recordings=3)
+    html = write_report(run, workspace, num_clips=2).read_text(encoding="utf-8")
+    text = visible(html)
+    assert "<img" not in html and "Under each frame" not in text and "Simulated" not in text
+    assert "No intervals: the test split has 3 clusters (recordings)" in text
+    assert "no interval, only 3 clusters where 10 are needed" in text
+    assert html.count('<article class="exhibit">') == 2
+    assert "Comments over time" in html
+
+
+def test_without_its_workspace_a_run_still_has_a_report(
+    tmp_path: Path, made: tuple[Run, Workspace], dummies: ModuleType
+) -> None:
+    run, _ = made
+    dummies.make_dataset(tmp_path)
+    copy = Run.open(shutil.copytree(run.path, tmp_path / "runs" / "copy"))
+    text = visible(write_report(copy, Workspace.open(tmp_path)).read_text(encoding="utf-8"))
+    assert "No clips are shown: the shards in the workspace are not those that this run ranked." in text
+
+
+def test_other_worlds_stand_beside_the_run(made: tuple[Run, Workspace], tmp_path: Path) -> None:
+    run, workspace = made
+    blind = shutil.copytree(run.path, tmp_path / "unrelated" / "runs" / "blind")
+    metrics = read_json(blind / "metrics.json")
+    for row in metrics["comparisons"]:
+        row.update(value=0.004, low=-0.02, high=0.03, p_holm=0.8)
+    write_json(blind / "metrics.json", metrics)
+    report = write_report(run, workspace, num_clips=0, extra_runs=[Run.open(blind)])
+    text = visible(report.read_text(encoding="utf-8"))
+    assert "Compared with: unrelated" in text
+    assert "sfat against sfat-mean: the difference includes 0 on all 3 sets." in text
+    assert "sfat − sfat-mean: +0.004 R@1 [−0.020, +0.030] on random4; the interval includes 0" in text
+
+
+def test_a_failed_audit_is_said_first(made: tuple[Run, Workspace], tmp_path: Path) -> None:
+    run, workspace = made
+    broken = Run.open(shutil.copytree(run.path, tmp_path / "runs" / "broken"))
+    info = read_json(broken.path / "run.json")
+    info["audit"][0]["ok"] = False
+    write_json(broken.path / "run.json", info)
+    html = write_report(Run.open(broken.path), workspace, num_clips=0).read_text(encoding="utf-8")
+    assert f"1 of {len(info['audit'])} checks failed: do not trust the numbers" in visible(html)
+    assert html.count("FAILED") >= 1 and "No clips were asked for." in visible(html)
+
+
+def test_the_workspace_s_video_is_shown_with_its_weights(tmp_path: Path, dummies: ModuleType) -> None:
+    run, workspace = make_run(tmp_path, dummies, recordings=2, video=True)
+    html = write_report(run, workspace, num_clips=2).read_text(encoding="utf-8")
+    pictures = re.findall(r'<img src="data:image/jpeg;base64,([^"]*)" alt="frame at ([^"]*)"', html)
+    assert len(pictures) in (40, 50, 60)  # 30 frames a clip, 20 where it starts the recording
+    from PIL import Image
+
+    assert Image.open(io.BytesIO(base64.b64decode(pictures[0][0]))).size == (128, 72)
+    articles = html.split('<article class="exhibit">')[1:]
+    assert all(article.count('<svg class="weight"') == article.count("<img") for article in articles)
+    run_weights = RunData(run).weights("sfat", {re.findall(r"<code>([^<]*)</code>", articles[0])[0]})
+    (_, weights), *_ = run_weights.values()
+    assert f"weight {weights.max():.3f}" in articles[0]
+
+
+def test_comparisons_sum_up_what_the_intervals_say() -> None:
+    def pair(*intervals: tuple[float, float] | None) -> Comparison:
+        differences = [
+            Difference(
+                a="a", b="b", set=f"s{i}", metric="R@1", p_holm=None, num_clusters=12,
+                value=Value(value=sum(bounds) / 2, low=bounds[0], high=bounds[1]) if bounds else Value(value=0.1),
+            )
+            for i, bounds in enumerate(intervals)
+        ]  # fmt: skip
+        return Comparison(a="a", b="b", differences=differences)
+
+    ahead, behind, none = (0.1, 0.3), (-0.3, -0.1), (-0.1, 0.1)
+    assert pair(ahead, ahead).summary == "a is ahead of b on all 2 sets."
+    assert (
+        pair(ahead, none, none).summary == "a is ahead of b on 1 of 3 sets; the difference includes 0 on 2 of 3 sets."
+    )
+    assert pair(none).summary == "a against b: the difference includes 0 on the one set."
+    assert pair(ahead).flipped().summary == "b is behind a on the one set."
+    assert pair(behind, ahead).flipped().differences[0].value == Value(value=0.2, low=0.1, high=0.3)
+    assert pair(None).summary == "a against b: no interval, too few clusters to tell."
+    assert [probability(p) for p in (0.00003, 0.0012, 0.04)] == ["< 0.0001", "0.0012", "0.04"]
+
+
+def test_rows_hold_the_official_order(made: tuple[Run, Workspace]) -> None:
+    data = RunData(made[0])
+    official = [row.official.value for row in table_rows(data) if row.official]
+    assert official == sorted(official, reverse=True)
+    assert table_rows(data)[-1].skipped and {(pair.a, pair.b) for pair in comparisons(data)} >= {("sfat", "sfat-mean")}
+
+
+def test_charts_escape_names_and_stay_inside(made: tuple[Run, Workspace]) -> None:
+    dots = [Dot(label="<b>&", value=2.0, low=-1.0, high=3.0), Dot(label="x" * 40, value=0.0)]
+    plot = interval_plot(dots, title='a"b', domain=(0, 1), reference=0.1, reference_label="chance")
+    assert "<b>" not in plot and 'aria-label="a&#34;b"' in plot
+    assert max(float(x) for x in re.findall(r'(?:cx|x1|x2)="([^"]*)"', plot)) <= 360
+    assert ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1.0] and ticks(-0.25, 1) == [-0.25, 0, 0.25, 0.5, 0.75, 1]
+    empty = timeline([], None, [], span_ms=(0, 20_000), now_ms=20_000, title="nothing")
+    assert "polygon" not in empty
+    assert printable("a\x00b\x1b[31m\x9bc") == "ab[31mc"
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_a_browser_shows_it_without_a_complaint(made: tuple[Run, Workspace], width: int, scheme: str) -> None:
+    """No console message, no request but for data, nothing planted ran, no sideways scrolling."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = write_report(*made)
+    flags = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update"
+    problems: list[str] = []
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=[f"--{flag}" for flag in (*flags.split(), "disable-sync")]
+        )
+        tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        tab.on("console", lambda message: problems.append(message.text))
+        tab.on("pageerror", lambda error: problems.append(str(error)))
+        tab.on(
+            "request", lambda request: problems.append(request.url) if request.url[:5] not in ("file:", "data:") else 0
+        )
+        tab.goto(path.as_uri())
+        tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert tab.evaluate("typeof window.planted") == "undefined"
+        assert tab.evaluate("document.scripts.length") == 0
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert tab.evaluate("getComputedStyle(document.querySelector('.truth .bar')).fill") != "rgb(0, 0, 0)"
+        headings = tab.evaluate("[...document.querySelectorAll('h2')].map(h => h.textContent)")
+        browser.close()
+    assert problems == []
+    assert headings[0] == "Results" and "Clips" in headings
