@@ -19,6 +19,8 @@ class CleaningConfig:
     bot_min_chars, bot_min_repeats: an author who posts one text of at least so many characters at least so often ...
     bot_gap_tolerance, bot_gap_share, bot_min_gap_ms: ... where so large a share of the gaps lies within the tolerance
         (relative) of their median, and that median is at least so long, is a bot (a timer).
+    bot_answer_ms, bot_answer_share, bot_min_answers: an author with at least so many comments that come within so many
+        ms after somebody's !command, which is at least that share of his comments, is a bot.
     language_prior: probability given to the recording's declared language before the text is looked at.
     language_min_bytes: texts with fewer UTF-8 bytes of words (12 = 12 Latin letters, 6 Cyrillic ones, 4 ideographs)
         are not identified and stay.
@@ -36,6 +38,9 @@ class CleaningConfig:
     bot_gap_tolerance: float = 0.02
     bot_gap_share: float = 0.6
     bot_min_gap_ms: int = 60_000
+    bot_answer_ms: int = 3_000
+    bot_answer_share: float = 0.75
+    bot_min_answers: int = 5
     language_prior: float = 0.9
     language_min_bytes: int = 12
     language_threshold: float = 0.95
@@ -45,6 +50,6 @@ class CleaningConfig:
         for name in whole:
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}", fix="a whole number of at least 1")
-        for name in ("language_prior", "language_threshold", "bot_gap_share"):
+        for name in ("language_prior", "language_threshold", "bot_gap_share", "bot_answer_share"):
             if not 0 < getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}", fix="a number between 0 and 1, both excluded")

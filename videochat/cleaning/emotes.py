@@ -1,10 +1,13 @@
 """Emotes out of the text and kept beside it, and the names of chatters out of the text.
 
-First-party emotes are marked when the chat is read (SLOT); third-party ones (BTTV, FrankerFaceZ, 7TV) are plain words
-that a dated list knows (`lists`). A row's `emotes` keep the order of the message.
+First-party emotes are marked when the chat is read (SLOT), and so are their codes where somebody without the emote
+types them; third-party ones (BTTV, FrankerFaceZ, 7TV) are plain words that a dated list knows (`lists`); cheermotes are
+a known word and a number of bits ("Cheer100"). A row's `emotes` keep the order of the message.
 """
 
 from __future__ import annotations
+
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -15,15 +18,27 @@ from .characters import shorten
 from .chat import SLOT, Chat
 from .rules import rewrite
 
+# Twitch's cheermotes; https://dev.twitch.tv/docs/api/reference/#get-cheermotes gives a channel's own too.
+CHEERMOTES = (
+    "Cheer|DoodleCheer|BibleThump|cheerwhal|Corgo|Scoops|uni|ShowLove|Party|SeemsGood|Pride|PrideCheer|Kappa|FrankerZ"
+    "|HeyGuys|DansGame|EleGiggle|TriHard|Kreygasm|4Head|SwiftRage|NotLikeThis|FailFish|VoHiYo|PJSalt|MrDestructoid|bday"
+    "|RIPCheer|Shamrock|BitBoss|Streamlabs|Muxy|HolidayCheer|Goal|Anon|Charity"
+)
+_CHEER = re.compile(rf"(?:{CHEERMOTES})[0-9]+")
+_NAME = re.compile(r"(\w+)(?:'s\b)?,?")
+_LOOSE = re.compile(r" +([!?.,;:]+)(?= |$)")  # what a removed name left: "hi !" becomes "hi!"
 MIN_PLAIN_NAME = 9  # a login without digit or underscore is taken for a name only if it is at least so long
 
 
 @rewrite("emotes", "emotes taken out of the text and kept beside it")
 def emotes(chat: Chat) -> NDArray[np.bool_]:
     # Texts are already shortened, so a code is looked up in its shortened form ("xddd" is xdd).
-    codes = sorted(chat.lists.emotes)
+    own_codes = {code for codes in chat.emotes.values() for code in codes if " " not in code}
+    codes = sorted(chat.lists.emotes | own_codes)
     known = dict(zip(shorten(codes, chat.config.elongation_keep), codes, strict=True)) if codes else {}
     touched = _texts_with_words(chat.texts, pa.array([SLOT, *known], pa.string()))
+    cheered = np.flatnonzero(pc.match_substring_regex(chat.texts, rf"(?:^| )(?:{CHEERMOTES})\d+(?: |$)"))
+    touched = np.union1d(touched, cheered)
     third_party: dict[int, list[str | None]] = {}  # None: the row's next first-party emote
     texts = chat.texts.to_pylist()
     for index in touched.tolist():
@@ -34,6 +49,8 @@ def emotes(chat: Chat) -> NDArray[np.bool_]:
                 taken.append(None)
             elif word in known:
                 taken.append(known[word])
+            elif _CHEER.fullmatch(word):
+                taken.append(word)
             else:
                 words.append(word)
         texts[index] = " ".join(words)
@@ -55,13 +72,11 @@ def name(chat: Chat) -> NDArray[np.bool_]:
     names = {login for login in names if _is_name(login)}
     if not names:
         return np.zeros(len(chat), dtype=bool)
-    vocabulary = pa.array(sorted(names), pa.string())
     texts = chat.texts.to_pylist()
-    lowered = pc.utf8_lower(chat.texts)
-    parts = pc.replace_substring_regex(lowered, r"[^\p{L}\p{M}\p{N}_]+", " ")
-    for index in _texts_with_words(parts, vocabulary).tolist():
-        words = (word for word in texts[index].split(" ") if _bare(word) not in names)
-        texts[index] = " ".join(words)
+    words = pc.replace_substring_regex(pc.utf8_lower(chat.texts), r"[^\p{L}\p{M}\p{N}_]+", " ")
+    for index in _texts_with_words(words, pa.array(sorted(names), pa.string())).tolist():
+        kept = _NAME.sub(lambda match: " " if match[1].casefold() in names else match[0], texts[index])
+        texts[index] = _LOOSE.sub(r"\1", " ".join(kept.split()))
     return chat.rewrite(texts)
 
 
@@ -69,18 +84,6 @@ def _is_name(login: str) -> bool:
     """Whether a login is unlikely to be a word of the chat's language."""
     odd = any(char.isdigit() or char == "_" for char in login)
     return len(login) >= (4 if odd else MIN_PLAIN_NAME)
-
-
-def _bare(word: str) -> str:
-    """A word as a login would be written: lower case, without punctuation around it and without 's."""
-    word = word.casefold()
-    begin, end = 0, len(word)
-    while begin < end and not (word[begin].isalnum() or word[begin] == "_"):
-        begin += 1
-    while end > begin and not (word[end - 1].isalnum() or word[end - 1] == "_"):
-        end -= 1
-    word = word[begin:end]
-    return word[:-2] if word.endswith("'s") else word
 
 
 def _texts_with_words(texts: pa.Array, words: pa.Array) -> NDArray[np.int64]:

@@ -20,13 +20,14 @@ from .rules import drop
 PRIOR_TEXTS = 50.0  # the declared language weighs as much as so many texts
 EM_TEXTS = 4000  # the mixture is estimated from at most so many texts, evenly taken
 EM_ROUNDS = 5
+_ODD = "(?:[a-z][A-Z]|[0-9])"
+_ODD_WORD = rf"[A-Za-z0-9]*{_ODD}[A-Za-z0-9]*"
 
 
 def words_of(texts: pa.Array) -> pa.Array:
     """What a text says in words: letters alone, lower case, without words like "peepoHappy" (an emote of a channel)."""
-    texts = pc.replace_substring_regex(
-        texts, r"[\p{L}\p{N}]*\p{Ll}\p{Lu}[\p{L}\p{N}]*|[\p{L}]*\p{Nd}[\p{L}\p{N}]*", " "
-    )
+    odd = pc.match_substring_regex(texts, _ODD)
+    texts = pc.replace_with_mask(texts, odd, pc.replace_substring_regex(texts.filter(odd), _ODD_WORD, " "))
     texts = pc.replace_substring_regex(texts, r"[^\p{L}\p{M}']+", " ")
     return pc.ascii_trim_whitespace(pc.utf8_lower(texts))
 

@@ -13,7 +13,8 @@ from .rules import drop
 
 @drop("before-start", "before the recording's first frame")
 def before_start(chat: Chat) -> NDArray[np.bool_]:
-    return np.less(chat.time_ms, 0)
+    early: NDArray[np.bool_] = chat.time_ms < 0
+    return early
 
 
 @drop("duplicate", "the same message (by the platform's id) once more")
@@ -21,7 +22,8 @@ def duplicate(chat: Chat) -> NDArray[np.bool_]:
     ids = pa.array(chat.ids, pa.string()).dictionary_encode().indices
     known = ids.is_valid().to_numpy(zero_copy_only=False)
     codes = ids.fill_null(-1).to_numpy(zero_copy_only=False)
-    return known & (_times_seen(codes) > 0)
+    again: NDArray[np.bool_] = known & (_times_seen(codes) > 0)
+    return again
 
 
 @drop("copypasta", "a long text that was posted several times already")
@@ -51,11 +53,15 @@ def repeat(chat: Chat) -> NDArray[np.bool_]:
 
 def _keys(chat: Chat) -> tuple[pa.Array, NDArray[np.int64]]:
     """Unique keys (lower case, words only) and for each row the index of its own. A text without a word is its own
-    key: "?" and "!" differ."""
+    key: "?" and "!" differ. Worked out once: no rule after the first that asks rewrites texts."""
+    if "keys" in chat.notes:
+        known: tuple[pa.Array, NDArray[np.int64]] = chat.notes["keys"]
+        return known
     words = pc.replace_substring_regex(pc.utf8_lower(chat.texts), r"[^\p{L}\p{M}\p{N}]+", " ")
     words = pc.ascii_trim_whitespace(words)
     keys = pc.if_else(pc.equal(words, ""), chat.texts, words).dictionary_encode()
-    return keys.dictionary, keys.indices.to_numpy(zero_copy_only=False)[chat.codes]
+    chat.notes["keys"] = keys.dictionary, keys.indices.to_numpy(zero_copy_only=False)[chat.codes]
+    return keys.dictionary, chat.notes["keys"][1]
 
 
 def _pairs(first: NDArray[np.integer], second: NDArray[np.integer]) -> NDArray[np.int64]:
