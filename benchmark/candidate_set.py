@@ -69,7 +69,7 @@ class CandidateSet:
     @property
     def truth_positions(self) -> NDArray[np.int64]:
         """int64 (n,): where in its row of candidates the truth stands."""
-        return (self.candidates == self.truths[:, None]).argmax(axis=1)
+        return np.asarray((self.candidates == self.truths[:, None]).argmax(axis=1), dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -74,10 +74,7 @@ class Corpus:
         """Rows of a shard table, in any order, with at least COLUMNS."""
         table = table.select(COLUMNS).sort_by([(name, "ascending") for name in ("split", "recording_id", "start_ms")])
         found = [_column(table[name]) for name in ("context", "responses")]
-        numbers: dict[str, int] = {}
-        for _, values, _ in found:
-            numbers.update(dict.fromkeys(values))
-        texts = sorted(numbers)
+        texts = sorted({text for _, values, _ in found for text in values})
         numbers = {text: number for number, text in enumerate(texts)}
         comments = [
             Comments(

@@ -57,10 +57,10 @@ def describe(sets: CandidateSets) -> str:
         left = ", ".join(f"{count:,} {reason}" for reason, count in row["left_out"].items()) or "none"
         plain = [_cell(value) for name, value in row.items() if name != "left_out"]
         cells.append([*plain, sets.manifest["sets"][row["set"]]["digest"][:4], left])
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    for row in cells:
-        numbers = "  ".join(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True))
-        lines.append(f"{row[0].ljust(widths[0])}  {numbers}  {row[-1]}")
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    for line in cells:
+        numbers = "  ".join(cell.rjust(width) for cell, width in zip(line[1:-1], widths[1:-1], strict=True))
+        lines.append(f"{line[0].ljust(widths[0])}  {numbers}  {line[-1]}")
     return "\n".join(lines)
 
 

@@ -212,7 +212,8 @@ class _Packing:
         tabu: dict[tuple[int, int], int] = {}  # (row, group) -> first move at which it may go there again
         draw = random.Random(0).random  # a fixed sequence: only to break ties without a pattern
         for move in range(MAX_MOVES):
-            least, ties = NEVER, []
+            least = NEVER
+            ties: list[tuple[int, int]] = []
             for row in sorted(self.unplaced):
                 for group, mask in enumerate(self.masks):
                     num_out = (mask & self.conflicts[row]).bit_count() or int(mask.bit_count() == self.k)

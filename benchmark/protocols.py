@@ -88,7 +88,8 @@ class Protocol:
         needed = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
         if missing := sorted(needed - set(value)):
             raise UsageError(f"the protocol lacks {missing}", fix="give every field without a default")
-        return cls(**{name: tuple(item) if isinstance(item, list) else item for name, item in value.items()})
+        fields: dict[str, Any] = {n: tuple(item) if isinstance(item, list) else item for n, item in value.items()}
+        return cls(**fields)
 
 
 PROTOCOLS: Registry[Protocol] = Registry("protocol")
