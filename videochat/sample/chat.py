@@ -8,6 +8,7 @@ Twitch's replies have after normalisation (`schema.RawMessage`): whole-second of
 
 from __future__ import annotations
 
+import functools
 import random
 import uuid
 from collections.abc import Sequence
@@ -16,14 +17,12 @@ from typing import Any
 
 from ..schema import RawMessage
 from . import phrases
-from .phrases import ANSWERS, BOT_LINES, COMMANDS, COPYPASTA, EMOTES, GENERIC, LINKS, OFF_TOPIC, REACTIONS
+from .phrases import BOT_LINES, COMMANDS, COPYPASTA, EMOTES, LINKS, OFF_TOPIC, REACTIONS
 from .world import ACTIONS, COLOURS, GEOMETRY, OBJECTS, Event, WorldSpec, generator, windows
 
 NUM_AGENTS = 40
 _NAMES = ("pixel", "turbo", "quiet", "lazy", "cosmic", "salty", "tiny", "mellow", "frosty", "lucky", "sleepy", "rapid")
 _BEASTS = ("otter", "panda", "wolf", "koala", "gecko", "raven", "lynx", "badger", "moose", "ferret", "heron", "yak")
-_DECOR = {"star", "hat", "crown", "cup"}  # kept out of logins: none of them is an object's name
-assert not _DECOR & {*_NAMES, *_BEASTS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,11 +181,11 @@ class _ClipTalk:
             time_ms = self._reaction_time(agent, shown)
             text = phrases.fill(rng.choice(REACTIONS), name=name, action=rng.choice(ACTIONS))
         elif kind == "answer":
-            text, event = phrases.fill(self._phrase(ANSWERS), colour=self.topic.colour), self.topic.event
+            text, event = self._answer(self.topic.colour), self.topic.event
         elif kind == "colour":
-            text = phrases.fill(self._phrase(ANSWERS), colour=rng.choice(COLOURS))
+            text = self._answer(rng.choice(COLOURS))
         elif kind == "generic":
-            text = self._phrase(GENERIC)
+            text = rng.choices(*_columns(phrases.generic_phrases(self.spec)))[0]
         elif kind == "off-topic":
             text = rng.choice(OFF_TOPIC)
         else:
@@ -213,9 +212,9 @@ class _ClipTalk:
                 return time_ms
         return self.rng.randrange(first, self.split)
 
-    def _phrase(self, choices: Sequence[str]) -> str:
-        table, weights = _suffixed(self.spec, tuple(choices))
-        return self.rng.choices(table, weights)[0]
+    def _answer(self, colour: str) -> str:
+        texts, weights = _columns(phrases.answer_phrases(self.spec))
+        return phrases.fill(self.rng.choices(texts, weights)[0], colour=colour)
 
     def _manners(self, agent: Agent, text: str) -> list[tuple[str, str | None]]:
         """Capitals, stretched vowels, punctuation, mentions and emotes; never changes which words are said."""
@@ -251,15 +250,9 @@ class _ClipTalk:
         return _Slot(time_ms=time_ms, agent=agent, fragments=[(text.format(n=rng.randrange(10_000)), None)], event=None)
 
 
-_TABLES: dict[tuple[WorldSpec, tuple[str, ...]], tuple[list[str], list[float]]] = {}
-
-
-def _suffixed(spec: WorldSpec, choices: tuple[str, ...]) -> tuple[list[str], list[float]]:
-    """Texts with and without fillers, and their probabilities, computed once for each list."""
-    if (spec, choices) not in _TABLES:
-        pairs = phrases.with_suffixes(spec, choices)
-        _TABLES[spec, choices] = ([text for text, _ in pairs], [weight for _, weight in pairs])
-    return _TABLES[spec, choices]
+@functools.cache
+def _columns(pairs: tuple[tuple[str, float], ...]) -> tuple[list[str], list[float]]:
+    return [text for text, _ in pairs], [weight for _, weight in pairs]
 
 
 def to_graphql(message: RawMessage) -> dict[str, Any]:

@@ -291,17 +291,29 @@ def zipf(count: int, exponent: float) -> tuple[float, ...]:
     return tuple(weight / sum(weights) for weight in weights)
 
 
-def with_suffixes(spec: WorldSpec, phrases: Sequence[str]) -> list[tuple[str, float]]:
+def with_suffixes(spec: WorldSpec, phrases: Sequence[str], suffix_share: float) -> list[tuple[str, float]]:
     """(text, probability) of every phrase without and with a filler."""
     plain = zip(phrases, zipf(len(phrases), spec.zipf), strict=True)
     found = []
     for phrase, weight in plain:
-        found.append((phrase, weight * (1 - spec.suffix_share)))
+        found.append((phrase, weight * (1 - suffix_share)))
         for suffix in SUFFIXES:
             if suffix not in phrase:
-                found.append((f"{phrase} {suffix}", weight * spec.suffix_share / len(SUFFIXES)))
+                found.append((f"{phrase} {suffix}", weight * suffix_share / len(SUFFIXES)))
     total = sum(weight for _, weight in found)
     return [(text, weight / total) for text, weight in found]
+
+
+@functools.cache
+def answer_phrases(spec: WorldSpec) -> tuple[tuple[str, float], ...]:
+    """(template, probability) of every answer, fillers included."""
+    return tuple(with_suffixes(spec, ANSWERS, spec.suffix_share))
+
+
+@functools.cache
+def generic_phrases(spec: WorldSpec) -> tuple[tuple[str, float], ...]:
+    """(text, probability) of every generic phrase, fillers included."""
+    return tuple(with_suffixes(spec, GENERIC, spec.generic_suffix_share))
 
 
 def fill(template: str, *, name: str | None = None, colour: str | None = None, action: str | None = None) -> str:
@@ -326,11 +338,11 @@ def response_table(spec: WorldSpec) -> dict[str, dict[str | None, float]]:
     noise = spec.response_random_share / kept
     answer = 1 - generic - noise
     table: dict[str, dict[str | None, float]] = {}
-    for text, weight in with_suffixes(spec, GENERIC):
+    for text, weight in generic_phrases(spec):
         row = table.setdefault(canonical(text), dict.fromkeys((*COLOURS, None), 0.0))
         for colour in row:
             row[colour] += generic * weight
-    for (text, weight), said in itertools.product(with_suffixes(spec, ANSWERS), COLOURS):
+    for (text, weight), said in itertools.product(answer_phrases(spec), COLOURS):
         row = table.setdefault(canonical(fill(text, colour=said)), dict.fromkeys((*COLOURS, None), 0.0))
         for colour in row:
             hit = 1 / len(COLOURS) if colour is None else float(colour == said)

@@ -83,7 +83,8 @@ class WorldSpec:
     min_latency_ms: int = 1_000
     mean_latency_ms: int = 5_000
     zipf: float = 0.6  # exponent of the popularity of answer and generic phrases
-    suffix_share: float = 0.5  # phrases that carry a filler such as "ngl"
+    suffix_share: float = 0.5  # answers that carry a filler such as "ngl"
+    generic_suffix_share: float = 0.2  # the same of generic phrases, so that some are frequent
     mention_share: float = 0.04
     emote_share: float = 0.08
 
