@@ -24,7 +24,8 @@ class CleaningConfig:
     language_prior: probability given to the recording's declared language before the text is looked at.
     language_min_bytes: texts with fewer UTF-8 bytes of words (12 = 12 Latin letters, 6 Cyrillic ones, 4 ideographs)
         are not identified and stay.
-    language_threshold: a text is dropped only if it is in another language with at least this probability.
+    language_threshold: a text is dropped only if it is in another language with at least this probability, all others
+        taken together.
     """
 
     max_chars: int = 300
@@ -41,9 +42,9 @@ class CleaningConfig:
     bot_answer_ms: int = 3_000
     bot_answer_share: float = 0.75
     bot_min_answers: int = 5
-    language_prior: float = 0.9
+    language_prior: float = 0.5
     language_min_bytes: int = 12
-    language_threshold: float = 0.95
+    language_threshold: float = 0.9
 
     def __post_init__(self) -> None:
         whole = ("max_chars", "elongation_keep", "copypasta_keep", "copypasta_keep_author", "bot_min_repeats")
