@@ -185,8 +185,9 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def number(value: float, signed: bool = False) -> str:
-    """0.4137 -> "0.414"; signed: "+0.414", "−0.414" with a true minus."""
+    """0.4137 -> "0.414"; signed: "+0.414", "−0.414" with a true minus, and "0.000" without a sign."""
     text = f"{value:+.3f}" if signed else f"{value:.3f}"
+    text = text[1:] if text in ("+0.000", "-0.000") else text
     return text.replace("-", "−")
 
 

@@ -231,7 +231,7 @@ def _facts(run: RunData, rows: Sequence[Row]) -> list[tuple[str, str]]:
         ("clusters", f"{info['num_clusters']:,} ({info['split_by']}s)"),
         ("ranked", f"{models} trained models, {scorers} simple scorers"),
         ("data digest", info["data_digest"][:16]),
-        ("tool", str(info["tool"])),
+        ("tool", f"videochat {info['tool']}"),
     ]
 
 

@@ -58,7 +58,7 @@ class Value:
     def interval(self, *, signed: bool = False) -> str:
         if self.low is None or self.high is None:
             return ""
-        return f"{number(self.low, signed)} to {number(self.high, signed)}"
+        return f"[{number(self.low, signed)}, {number(self.high, signed)}]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ def table_rows(run: RunData) -> list[Row]:
             gains.setdefault(row["model"], {})[row["gain"]] = value
     rows = [
         Row(
-            name=name.removeprefix("panel:"),
+            name=_panel_name(name) if model["kind"] == "panel" else name,
             kind="bound" if name in UPPER_BOUNDS and run.info["simulated"] else model["kind"],
             summary=model.get("summary") or "",
             rule=model.get("score_rule") or "",
@@ -185,8 +185,7 @@ class Difference:
 
     @property
     def numbers(self) -> str:
-        interval = f" [{self.value.interval(signed=True).replace(' to ', ', ')}]" if self.value.has_interval else ""
-        return f"{self.value.text(signed=True)} {self.metric}{interval}"
+        return f"{self.value.text(signed=True)} {self.metric} {self.value.interval(signed=True)}".rstrip()
 
     @property
     def sentence(self) -> str:
@@ -267,8 +266,14 @@ def probability(p: float) -> str:
     return "< 0.0001" if p < 0.0001 else f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
 
 
+def _panel_name(name: str) -> str:
+    """ "panel:-length" -> "−length", with a true minus."""
+    name = name.removeprefix("panel:")
+    return f"−{name[1:]}" if name.startswith("-") else name
+
+
 def _with_interval(value: Value) -> str:
-    return f"{value.text()} ({value.interval()})" if value.has_interval else value.text()
+    return f"{value.text()} {value.interval()}".rstrip()
 
 
 def _of(num: int, total: int) -> str:
