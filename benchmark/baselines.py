@@ -123,15 +123,21 @@ class TfIdfToContext:
     ) -> list[ClipScores]:
         rows = self.rows(texts)
         contexts = self.tfidf.transform([" ".join(comment.text for comment in clip.context) for clip in clips])
-        return [
-            ClipScores(score=cosines(rows[np.asarray(ids, dtype=np.int64)], contexts[i]))
-            for i, ids in enumerate(candidates)
-        ]
+        sizes = np.array([len(ids) for ids in candidates], dtype=np.int64)
+        flat = np.concatenate([np.asarray(ids, dtype=np.int64) for ids in candidates])
+        found = cosines(rows, flat, contexts, np.repeat(np.arange(len(sizes)), sizes))
+        return [ClipScores(score=part) for part in np.split(found, np.cumsum(sizes)[:-1])]
 
 
-def cosines(rows: Any, one: Any) -> NDArray[np.float64]:
-    """Dot products of sparse rows (n, V) with one sparse row (1, V): float64 (n,), each independent of the others."""
-    return np.asarray((rows @ one.T).toarray()[:, 0], dtype=np.float64)
+def cosines(
+    left: Any, left_rows: NDArray[np.int64], right: Any, right_rows: NDArray[np.int64], step: int = 20_000
+) -> NDArray[np.float64]:
+    """left[left_rows[i]] · right[right_rows[i]] of CSR matrices: float64 (n,), each summed on its own, by column."""
+    parts = [
+        np.asarray(left[left_rows[i : i + step]].multiply(right[right_rows[i : i + step]]).sum(axis=1)).ravel()
+        for i in range(0, len(left_rows), step)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def _comments_of(clips: Iterable[Clip]) -> Iterator[str]:

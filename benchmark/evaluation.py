@@ -19,7 +19,7 @@ import numpy as np
 from . import score_rules
 from .metrics import METRICS, RECIPROCAL_RANK, Metric, Recall, tie_counts
 from .scores import CHAT_SWAPPED, REAL, VIDEO_SWAPPED, ScoreBlock
-from .statistics import Bootstrap, cluster_sums, holm, interval, macro_mean, sign_flip_p
+from .statistics import MIN_CLUSTERS, Bootstrap, cluster_sums, holm, interval, macro_mean, sign_flip_p
 from .tasks import Task
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class _Evaluator:
         unknown = np.full(values.shape[1], np.nan)
         counts = np.bincount(clusters, minlength=self.bootstrap.num_clusters).astype(np.float64)
         point = values.sum(axis=0) / len(values)
-        if np.count_nonzero(counts) < 10:
+        if np.count_nonzero(counts) < MIN_CLUSTERS:
             return point, unknown, unknown
         sums = cluster_sums(values, clusters, self.bootstrap.num_clusters)
         return point, *interval(self.bootstrap.means(sums, counts))
@@ -347,7 +347,7 @@ def text_only(entry: Entry, gains: Sequence[Mapping[str, Any]], *, saw_frames: b
         return True
     for row in gains:
         if (row["model"], row["set"], row["gain"]) == (entry.name, OFFICIAL, "video"):
-            return None if row["low"] is None else bool(row["low"] <= 0)
+            return None if row["low"] is None else bool(row["low"] <= 0 <= row["high"])
     return None
 
 

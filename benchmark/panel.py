@@ -13,7 +13,7 @@ at chance; if it is not, the set fails its audit. On sets of chosen negatives th
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -46,8 +46,7 @@ class Panel:
 
     def __init__(self, dataset: Dataset, texts: TextTable) -> None:
         corpus = Corpus.read(dataset, SPLITS)
-        train = Corpus.read(dataset, ("train",))
-        self.tfidf = TfIdf.fit(train.texts, train.text_counts().tolist())
+        self.tfidf = TfIdf.fit(*_texts_of(corpus, "train"))
         self.texts = texts
         self.rows = self.tfidf.transform(texts.texts)
         self.lengths = np.array([len(text) for text in texts.texts], dtype=np.float64)
@@ -102,10 +101,19 @@ class Panel:
         return result
 
     def _context(self, task: Task) -> Floats:
-        result = np.zeros(task.candidates.shape)
-        for row, (clip_id, ids) in enumerate(zip(task.clip_ids, task.candidates, strict=True)):
-            number = self.clip_numbers[str(clip_id)]
-            joined = " ".join(self.corpus.texts[i] for i in self.corpus.context.of(number))
-            context: Any = self.tfidf.transform([joined])
-            result[row] = cosines(self.rows[ids], context)
-        return result
+        numbers = [self.clip_numbers[clip_id] for clip_id in task.clip_ids.tolist()]
+        joined = [" ".join(self.corpus.texts[i] for i in self.corpus.context.of(number)) for number in numbers]
+        owners = np.repeat(np.arange(len(task)), task.k)
+        found = cosines(self.rows, task.candidates.ravel().astype(np.int64), self.tfidf.transform(joined), owners)
+        return found.reshape(task.candidates.shape)
+
+
+def _texts_of(corpus: Corpus, split: str) -> tuple[list[str], list[int]]:
+    """The distinct texts of one split and how many of its comments have each."""
+    inside = np.array([name == split for name in corpus.splits], dtype=np.bool_)
+    counts = np.zeros(len(corpus.texts), dtype=np.int64)
+    for comments in (corpus.context, corpus.responses):
+        texts = comments.texts[np.repeat(inside, np.diff(comments.bounds))]
+        counts += np.bincount(texts, minlength=len(counts))
+    found = np.flatnonzero(counts)
+    return [corpus.texts[i] for i in found], counts[found].tolist()

@@ -48,8 +48,9 @@ if TYPE_CHECKING:
 SPLITS = ("dev", "test")
 CHUNK_CLIPS = 64  # clips in memory at a time, in whole recordings
 BATCH_CLIPS = 32  # clips that a model is handed at once; no score may depend on it
+BATCH_RELATIVE = 1e-2  # bf16 noise between two batch sizes
 PROBE_CLIPS = 4  # clips on which a model is tested for looking at the other candidates
-SAME = {"rtol": 1e-4, "atol": 1e-5}  # float32 noise between two lengths of the candidate list
+RELATIVE, ABSOLUTE = 1e-4, 1e-5  # float32 noise between two lengths of the candidate list
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -147,7 +148,7 @@ def bench(
     scored = scoring.run()
     for row in rows:
         row["scored"] = "by set" if row["name"] in scoring.by_set else "union of the sets"
-    info = {
+    info: dict[str, Any] = {
         "protocol": sets.protocol,
         "protocol_label": sets.declaration.label,
         "version": sets.version,
@@ -297,6 +298,7 @@ class Scoring:
             self._probed.add(entrant.name)
             probes = [views[clip_id] for clip_id in ids[:PROBE_CLIPS]]
             whole = self.score(entrant, probes, layouts[None])
+            self.checks.append(self.batch_check(entrant, probes, whole, layouts[None]))
             sets = {name: layout for name, layout in layouts.items() if name is not None}
             if not all(self.agrees(entrant, probes, whole, layouts[None], layout) for layout in sets.values()):
                 self.by_set.add(entrant.name)
@@ -305,6 +307,16 @@ class Scoring:
 
     def __post_init__(self) -> None:
         self._probed: set[str] = set()
+
+    def batch_check(
+        self, entrant: Entrant, probes: Sequence[ClipView], whole: Mapping[str, ClipScores], layout: Layout
+    ) -> Check:
+        """Does a clip that is handed over alone get the scores that it got among others?"""
+        last = probes[-1]
+        alone = self.score(entrant, [last], layout)[last.clip_id].score
+        ok = np.allclose(alone, whole[last.clip_id].score, rtol=BATCH_RELATIVE, atol=BATCH_RELATIVE)
+        detail = f"{last.clip_id} alone and in a batch of {len(probes)}: {'equal' if ok else 'other scores'}"
+        return Check(check=f"scores of {entrant.name} do not depend on the batch", ok=bool(ok), detail=detail)
 
     def agrees(
         self,
@@ -322,7 +334,11 @@ class Scoring:
                 (scores.score, whole[clip_id].score),
                 (scores.log_likelihood, whole[clip_id].log_likelihood),
             ):
-                if one is not None and other is not None and not np.allclose(one, np.asarray(other)[columns], **SAME):
+                if (
+                    one is not None
+                    and other is not None
+                    and not np.allclose(one, np.asarray(other)[columns], rtol=RELATIVE, atol=ABSOLUTE)
+                ):
                     return False
         return True
 
@@ -347,7 +363,7 @@ class Scoring:
             raise Mismatch(f"{len(missing)} ranked clips are not in the shards, {missing[0]} first", fix="build again")
 
     def score(self, entrant: Entrant, clips: Sequence[ClipView], layout: Layout) -> dict[str, ClipScores]:
-        """Scores of the clips' candidates in the layout. Raises BadScores if a batch comes back short."""
+        """Scores of the clips' candidates in the layout. Raises BadScores if anything comes back short."""
         answers: dict[str, ClipScores] = {}
         for start in range(0, len(clips), BATCH_CLIPS):
             batch = clips[start : start + BATCH_CLIPS]
@@ -357,7 +373,14 @@ class Scoring:
                 raise BadScores(
                     f"{entrant.name} returned {len(scores)} results for {len(batch)} clips", fix="one for each clip"
                 )
-            answers.update((clip.clip_id, found) for clip, found in zip(batch, scores, strict=True))
+            for clip, ids, found in zip(batch, candidates, scores, strict=True):
+                if np.asarray(found.score).shape != (len(ids),):
+                    raise BadScores(
+                        f"{entrant.name}: score of {clip.clip_id} has shape {np.asarray(found.score).shape}, "
+                        f"expected ({len(ids)},)",
+                        fix="return one number for each candidate, in the given order",
+                    )
+                answers[clip.clip_id] = found
         return answers
 
     def keep_weights(self, entrant: Entrant, clips: Sequence[ClipView]) -> None:

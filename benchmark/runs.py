@@ -111,7 +111,10 @@ class Run:
 
         wanted = [("model", "==", model), ("condition", "==", condition), ("split", "==", split)]
         found = pq.read_table(self.path / "scores.parquet", filters=wanted)
-        return found.drop_columns(["model", "condition", "split"]).replace_schema_metadata(None).to_pandas()
+        frame: pd.DataFrame = (
+            found.drop_columns(["model", "condition", "split"]).replace_schema_metadata(None).to_pandas()
+        )
+        return frame
 
     def ranking(self, model: str, set_name: str, split: str = "test", *, condition: str = REAL) -> pd.DataFrame:
         """One row for each candidate of each clip under the model's official rule: clip_id, candidate, score,
@@ -171,11 +174,11 @@ def read_tasks(path: Path) -> list[Task]:
     tasks = []
     for name, k, split in dict.fromkeys(keys):
         part = found.filter(np.array([key == (name, k, split) for key in keys]))
-        lists = {
+        lists: dict[str, Any] = {
             column: part[column].combine_chunks().flatten().to_numpy().reshape(-1, k).astype(np.int32)
             for column in ("candidates", "num_bytes")
         }
-        strings = {column: np.asarray(part[column].to_pylist(), dtype=np.str_) for column in _STRINGS}
+        strings: dict[str, Any] = {column: np.asarray(part[column].to_pylist(), dtype=np.str_) for column in _STRINGS}
         truths = part["truths"].to_numpy().astype(np.int32)
         generic = part["generic"].to_numpy().astype(np.bool_)
         tasks.append(Task(name=name, k=k, split=split, truths=truths, generic=generic, **lists, **strings))

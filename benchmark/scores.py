@@ -70,9 +70,10 @@ def collect(
             arrays[field] = np.zeros(0, dtype) if field == "score" else None
             continue
         for clip_id, part, size in zip(layout.clip_ids, parts, np.diff(layout.starts), strict=True):
-            if np.shape(part) != (size,):
+            shape = np.asarray(part).shape
+            if shape != (size,):
                 raise BadScores(
-                    f"{what}: {field} of {clip_id} has shape {np.shape(part)}, expected ({size},)",
+                    f"{what}: {field} of {clip_id} has shape {shape}, expected ({size},)",
                     fix="return one number for each candidate, in the given order",
                 )
         flat = np.concatenate([np.asarray(part) for part in parts])
@@ -146,5 +147,6 @@ def read_scores(path: Path) -> list[ScoreBlock]:
             np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
             candidates.flatten().to_numpy().astype(np.int32),
         )
-        blocks.append(ScoreBlock(*keys[start], layout, **arrays))
+        model, condition, split, set_name = keys[start]
+        blocks.append(ScoreBlock(model, condition, split, set_name, layout, **arrays))
     return blocks

@@ -11,6 +11,7 @@ from typing import Any
 
 from .evaluation import HEADLINE_K, OFFICIAL
 from .metrics import METRICS, RECIPROCAL_RANK, Recall
+from .statistics import MIN_CLUSTERS
 
 Json = Mapping[str, Any]
 ABSENT = "–"
@@ -45,7 +46,8 @@ def headline_sets(rows: Sequence[Json]) -> list[str]:
 
 def label(model: Json) -> str:
     """The row's name; † marks a model whose video gain includes 0."""
-    return model["name"].removeprefix("panel:") + (" †" if model["text_only"] else "")
+    name = str(model["name"]).removeprefix("panel:")
+    return f"{name} †" if model["text_only"] else name
 
 
 def _cells(info: Json, metrics: Json) -> tuple[list[str], list[tuple[str, list[str]]]]:
@@ -92,8 +94,8 @@ def notes(info: Json, metrics: Json) -> list[str]:
             f"chance: R@1 {short(Recall(1).chance(k))}, MRR {short(RECIPROCAL_RANK.chance(k))}. clips: {clips}"
         )
     lines.append(f"MRR: macro over categories, mean of the sets. clusters: {info['num_clusters']}")
-    if info["num_clusters"] < 10:
-        lines[-1] += ", too few (under 10) for intervals"
+    if info["num_clusters"] < MIN_CLUSTERS:
+        lines[-1] += f", too few (under {MIN_CLUSTERS}) for intervals"
     else:
         lines[-1] += "; 95 % bootstrap of clusters; * the interval of the gain excludes 0"
     if any(model["text_only"] for model in info["models"]):

@@ -1,0 +1,118 @@
+"""Clustered statistics: against enumeration, against hand, and against the mistakes that they exist to avoid."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from videochat.benchmark.statistics import (
+    Bootstrap,
+    cluster_sums,
+    holm,
+    interval,
+    macro_mean,
+    sign_flip_p,
+)
+
+
+def bootstrap_interval(values, clusters, **options):
+    bootstrap = Bootstrap(int(clusters.max()) + 1, **options)
+    sums = cluster_sums(values[:, None], clusters, bootstrap.num_clusters)
+    counts = np.bincount(clusters).astype(float)
+    low, high = interval(bootstrap.means(sums, counts))
+    return low[0], high[0]
+
+
+def test_weights_are_multinomial_and_repeatable():
+    weights = Bootstrap(7, seed=3).weights
+    assert weights.shape == (10_000, 7)
+    assert (weights.sum(axis=1) == 7).all()
+    assert weights.mean() == pytest.approx(1, abs=0.02)
+    assert weights.var() == pytest.approx(6 / 7, rel=0.05)
+    assert (weights == Bootstrap(7, seed=3).weights).all()
+    assert (weights != Bootstrap(7, seed=4).weights).any()
+
+
+def test_the_interval_is_that_of_the_central_limit():
+    random = np.random.default_rng(0)
+    values, clusters = random.standard_normal(400), np.arange(400)
+    low, high = bootstrap_interval(values, clusters)
+    error = values.std() / np.sqrt(400)
+    assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error)
+    assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error)
+
+
+def test_repeating_clips_within_a_cluster_does_not_narrow_the_interval():
+    random = np.random.default_rng(0)
+    values = random.standard_normal(20)
+    once = bootstrap_interval(values, np.arange(20))
+    repeated = bootstrap_interval(np.repeat(values, 50), np.repeat(np.arange(20), 50))
+    assert repeated == pytest.approx(once, abs=1e-9)
+
+
+def test_means_are_of_clips_and_not_of_clusters():
+    """32 clips at 0 in one cluster and one clip at 1 in another: 1/33, never 1/2 (FACTS §3)."""
+    values, clusters = np.array([0.0] * 32 + [1.0]), np.array([0] * 32 + [1])
+    sums, counts = cluster_sums(values[:, None], clusters, 2), np.bincount(clusters)
+    assert sums.sum() / counts.sum() == pytest.approx(1 / 33)
+
+
+def test_macro_mean_by_hand():
+    values = np.array([[1.0], [0.0], [0.0], [1.0]])
+    categories, clusters = np.array([0, 0, 0, 1]), np.array([0, 1, 2, 3])
+    point, samples = macro_mean(values, categories, clusters, Bootstrap(4))
+    assert point[0] == pytest.approx((1 / 3 + 1) / 2)
+    assert samples is None  # fewer than 10 clusters
+    point, samples = macro_mean(values, categories, clusters, Bootstrap(12))
+    assert samples is not None and samples.mean() == pytest.approx(point[0], abs=0.05)
+
+
+def test_macro_intervals_cover_the_truth():
+    """Categories of 3, 7 and 20 clusters at different levels: the 95 % interval holds the macro mean about as often."""
+    random = np.random.default_rng(0)
+    categories, clusters = np.repeat([0, 1, 2], [15, 35, 100]), np.repeat(np.arange(30), 5)
+    bootstrap, covered = Bootstrap(30, num_samples=1000), 0
+    for _ in range(200):
+        values = categories + random.standard_normal(30)[clusters] + random.standard_normal(150)
+        _, samples = macro_mean(values[:, None], categories, clusters, bootstrap)
+        assert samples is not None
+        low, high = interval(samples)
+        covered += bool(low[0] <= 1 <= high[0])
+    assert 0.85 <= covered / 200 <= 0.99
+
+
+def test_undefined_resamples_are_left_out():
+    samples = np.array([[np.nan], [1.0], [2.0], [3.0]])
+    low, high = interval(samples, level=1.0)
+    assert (low[0], high[0]) == (1.0, 3.0)
+
+
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=8))
+def test_sign_flips_estimate_the_enumeration(differences):
+    sums = np.array(differences, dtype=np.float64)[:, None]
+    flips = [abs(np.dot(signs, sums[:, 0])) for signs in itertools.product((-1, 1), repeat=len(sums))]
+    exact = np.mean([flip >= abs(sums.sum()) - 1e-9 for flip in flips])
+    assert sign_flip_p(sums, num_flips=4000)[0] == pytest.approx(exact, abs=0.05)
+
+
+def test_p_is_never_zero():
+    assert sign_flip_p(np.ones((40, 1)))[0] == pytest.approx(1 / 10_001)
+    assert sign_flip_p(np.zeros((40, 1)))[0] == 1
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0.0001, 1), max_size=8))
+def test_holm_keeps_the_order_and_never_lowers_a_p(values):
+    adjusted = holm(values)
+    assert all(p <= q <= 1 for p, q in zip(values, adjusted, strict=True))
+    order = np.argsort(values, kind="stable")
+    assert (np.diff([adjusted[i] for i in order]) >= 0).all()
