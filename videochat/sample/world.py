@@ -75,8 +75,8 @@ class WorldSpec:
     # responses of one clip
     min_responses: int = 5
     max_responses: int = 8
-    response_generic_share: float = 0.22
-    response_random_share: float = 0.10  # noise: a colour drawn at random instead of the focal event's
+    response_generic_share: float = 0.185
+    response_random_share: float = 0.09  # noise: a colour drawn at random instead of the focal event's
     response_junk_share: float = 0.08  # the rest answers with the colour of the focal event
     reference_rate: float = 1.0
     # timing and manners
