@@ -65,6 +65,8 @@ def render(run: RunData, workspace: Workspace, *, num_clips: int = 6, extra: Seq
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii"),
         run=run,
         info=run.info,
+        unit=_unit(run),
+        any_text_only=any(row.text_only for row in rows),
         facts=_facts(run, rows),
         lead=results.lead_sentence(rows),
         groups=results.grouped(rows),
@@ -228,11 +230,16 @@ def _facts(run: RunData, rows: Sequence[Row]) -> list[tuple[str, str]]:
     return [
         ("protocol", f"{info['protocol']}, version {info['version']}"),
         ("clips ranked", in_words),
-        ("clusters", f"{info['num_clusters']:,} ({info['split_by']}s)"),
+        ("clusters", f"{info['num_clusters']:,} ({_unit(run)}s)"),
         ("ranked", f"{models} trained models, {scorers} simple scorers"),
         ("data digest", info["data_digest"][:16]),
         ("tool", f"videochat {info['tool']}"),
     ]
+
+
+def _unit(run: RunData) -> str:
+    """What a cluster is: `Dataset.clusters` takes channels unless the splits were made by recording."""
+    return "recording" if run.info["split_by"] == "recording" else "channel"
 
 
 def _clips(run: RunData, workspace: Workspace, model: str | None, num_clips: int) -> tuple[list[Exhibit], str]:

@@ -266,7 +266,7 @@ def test_text_only_runs_have_no_pictures_and_no_promise_of_any(tmp_path: Path, d
     html = write_report(run, workspace, num_clips=2).read_text(encoding="utf-8")
     text = visible(html)
     assert "<img" not in html and "Under each frame" not in text and "Simulated" not in text
-    assert "No intervals: the test split has 3 clusters (recordings)" in text
+    assert "No intervals: the test split has 3 clusters (recordings)" in text and "Hollow: text-only" in text
     assert "no interval, only 3 clusters where 10 are needed" in text
     assert html.count('<article class="exhibit">') == 2
     assert "Comments over time" in html
