@@ -3,8 +3,8 @@
     python -m videochat.benchmark.speed.import_ [--comments 200000] [--files 2]
 
 The input is made here, in the form of real nodes (about 610 bytes each, a third with an emote); one file for each
-core, since a recording is one process's work. `ratio` compares with orjson parsing the unpacked bytes in one call and
-doing nothing else, on one core in the same run: the share of the import that the parser alone would take.
+core, since a recording is one process's work. `ratio` compares, in CPU time of the same run, with orjson parsing the
+unpacked bytes in one call and does nothing else; it holds on a busy machine, where wall times do not.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from typing import Any
 import orjson
 
 from videochat.engines.local import available_cores
+from videochat.errors import VideochatError
 from videochat.sources.local import ImportItem, import_recordings
 from videochat.workspace import Workspace
 
 TARGET = 80_000  # messages a second on 2 cores
-WORDS = ["lol", "that", "was", "so", "close", "what", "game", "is", "this", "hello", "chat", "from", "germany", "nice", "one", "again", "no", "way", "he", "did", "it"]
+WORDS = ("lol", "that was so close", "what game is this", "hello chat", "from Germany", "nice one", "again", "no way")
 
 
 def node(random_: random.Random, number: int) -> dict[str, Any]:
@@ -75,23 +76,23 @@ def measure(num_comments: int, num_files: int, folder: Path) -> dict[str, Any]:
     result: dict[str, Any] = {"comments": each * num_files, "files": num_files, "unpacked_bytes": num_bytes}
 
     data = gzip.decompress(paths[0].read_bytes())
-    begin = time.perf_counter()
+    begin = time.process_time()
     count = len(orjson.loads(data))
-    result["orjson_per_s"] = round(count / (time.perf_counter() - begin))
+    result["orjson_per_cpu_s"] = round(count / (time.process_time() - begin))
     del data
 
     for name, workers in (("one_process", 1), ("all_cores", min(available_cores(), num_files))):
         workspace = Workspace.open(folder / name, create=True)
-        begin = time.perf_counter()
+        begin, begin_cpu = time.perf_counter(), time.process_time()
         summary = import_recordings(workspace, items, num_workers=workers)
-        seconds = time.perf_counter() - begin
-        assert summary.total("messages") == each * num_files, summary.failed
+        seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - begin_cpu
+        if summary.total("messages") != each * num_files:
+            raise VideochatError(f"{summary.total('messages'):.0f} of {each * num_files} messages were imported")
         result[f"{name}_workers"] = workers
         result[f"{name}_per_s"] = round(each * num_files / seconds)
-        result[f"{name}_working_per_s"] = round(
-            each * num_files / sum(attempt.seconds for attempt in summary.attempts)
-        )  # of one worker while it works: without the start of processes
-    result["ratio"] = round(result["one_process_per_s"] / result["orjson_per_s"], 3)
+        if workers == 1:
+            result["one_process_per_cpu_s"] = round(each * num_files / cpu_seconds)
+    result["ratio"] = round(result["one_process_per_cpu_s"] / result["orjson_per_cpu_s"], 3)
     result["target_per_s"] = TARGET
     result["of_target"] = round(result["all_cores_per_s"] / TARGET, 2)
     return result

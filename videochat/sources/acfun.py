@@ -20,8 +20,6 @@ def convert(item: Record, notes: Notes) -> RawMessage:
     if type(item["m"]) is not str:
         raise TypeError(f"text {item['m']!r}")
     user = values[4] if values[4] and values[4] != GUEST else None
-    if user is None:
-        notes.oddities["null-commenter"] += 1
     return {
         "id": values[6] if len(values) > 6 and values[6] else None,
         "offset_ms": seconds_to_ms(float(values[0])),

@@ -82,8 +82,6 @@ def _message(parameters: str, text: str, notes: Notes) -> RawMessage:
     values = parameters.split(",")
     mode = values[1]
     user = values[6] if len(values) > 6 and values[6] else None
-    if user is None:
-        notes.oddities["null-commenter"] += 1
     return {
         "id": values[7] if len(values) > 7 and values[7] else None,
         "offset_ms": seconds_to_ms(float(values[0])),

@@ -77,10 +77,6 @@ def convert(item: Record, notes: Notes) -> RawMessage:
     author = item.get("author") or {}
     name = text_or_none(author.get("name") or author.get("display_name"))
     identity = text_or_none(author.get("id"))
-    if name is None and identity is None:
-        notes.oddities["null-commenter"] += 1
-    if not text:
-        notes.oddities["empty-message"] += 1
     emotes = item.get("emotes")
     return {
         "id": text_or_none(item.get("message_id")),

@@ -7,11 +7,13 @@ the lines are copied in that order into the gzip file. The digest is of the unco
 
 from __future__ import annotations
 
+import gc
 import gzip
 import hashlib
 import os
 from array import array
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -45,19 +47,32 @@ def store_chat(batches: Iterable[list[RawMessage]], final: Path, notes: Notes) -
     """Write `final` (gzip, no time stamp); adds to notes.oddities the counts of what is done or seen here.
 
     duplicate-id: taken out, the first arrival stays (duplicate-id-differs: of these, with another content);
-    out-of-order: rows that arrived after a later one; negative-offset: kept; impossible-offset: taken out.
+    out-of-order: rows that arrived after a later one; negative-offset, null-commenter, empty-message: kept;
+    impossible-offset: taken out.
     """
     lengths, offsets, hashes = array("q"), array("q"), array("q")
     final.parent.mkdir(parents=True, exist_ok=True)
     spool_path = final.with_name(f".{final.name}.spool")
     try:
-        with spool_path.open("w+b", buffering=COPY_BYTES) as spool:
+        with spool_path.open("w+b", buffering=COPY_BYTES) as spool, _without_collector():
             for batch in batches:
                 _spool(batch, spool, lengths, offsets, hashes, notes)
             spool.flush()
             return _write(spool, final, np.asarray(lengths), np.asarray(offsets), np.asarray(hashes), notes)
     finally:
         spool_path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Parsed JSON has no cycles: looking for them in every batch costs a fifth of the time and finds nothing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _spool(
@@ -73,6 +88,8 @@ def _spool(
         possible = [message for message in batch if abs(message["offset_ms"]) <= MAX_OFFSET_MS]
         notes.oddities["impossible-offset"] += len(batch) - len(possible)
         batch, times = possible, [message["offset_ms"] for message in possible]
+    notes.oddities["null-commenter"] += sum([m["author"] is None and m["author_id"] is None for m in batch])
+    notes.oddities["empty-message"] += sum([not m["fragments"] for m in batch])
     lines = [orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE) for message in batch]
     spool.write(b"".join(lines))
     lengths.extend(map(len, lines))
@@ -99,7 +116,7 @@ def _write(
         "out-of-order": late,
         "negative-offset": int(np.count_nonzero(offsets[rows] < 0)),
     }
-    notes.oddities.update({name: count for name, count in counts.items() if count})
+    notes.oddities.update(counts)
     rows = rows[np.argsort(offsets[rows], kind="stable")]
     digest = hashlib.sha256()
     with (
@@ -159,6 +176,4 @@ def _duplicates(
         if first != row:
             found.append(row)
             notes.oddities["duplicate-id-differs"] += text != line(first)
-    if not notes.oddities["duplicate-id-differs"]:
-        del notes.oddities["duplicate-id-differs"]
     return found

@@ -115,10 +115,6 @@ def read(file: ChatFile, notes: Notes) -> Batches:
                 notes.oddities["malformed-message"] += 1
                 continue
             name, name_id = cell(row, author), cell(row, author_id)
-            if name is None and name_id is None:
-                notes.oddities["null-commenter"] += 1
-            if not row[text]:
-                notes.oddities["empty-message"] += 1
             batch.append(
                 {
                     "id": cell(row, identity),

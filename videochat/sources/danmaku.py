@@ -30,7 +30,6 @@ def danmaku_fragments(mode: str, text: str, notes: Notes) -> list[tuple[str, str
         except (ValueError, KeyError, IndexError, RecursionError):
             notes.oddities["placed-comment-unreadable"] += 1
     if not text.strip():
-        notes.oddities["empty-message"] += 1
         return []
     return [(text, None)]
 

@@ -187,7 +187,7 @@ def _stage(
     if past := int((chat.offsets_ms + item.offset_ms >= duration_ms).sum()):
         notes.oddities["past-end"] += past
     origin["text_only"] = video is None and item.features is None
-    origin["oddities"] = dict(sorted(notes.oddities.items()))
+    origin["oddities"] = dict(sorted((+notes.oddities).items()))  # + leaves out zeros
     platform, platform_id, recording_id = _identity(item, facts, notes, chat_format.platform, chat.digest)
     return Recording(
         recording_id=recording_id,

@@ -22,10 +22,6 @@ def convert(item: Record, notes: Notes) -> RawMessage:
         if type(text) is not str:
             raise TypeError(f"fragment {text!r}")
     author, author_id = text_or_none(item.get("author")), text_or_none(item.get("author_id"))
-    if author is None and author_id is None:
-        notes.oddities["null-commenter"] += 1
-    if not fragments:
-        notes.oddities["empty-message"] += 1
     raw: RawMessage = {
         "id": text_or_none(item.get("id")),
         "offset_ms": offset_ms,

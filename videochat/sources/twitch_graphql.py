@@ -48,15 +48,12 @@ def convert(node: Record, notes: Notes) -> RawMessage:
     """One node as a RawMessage. Raises KeyError, TypeError or ValueError for a node that is malformed."""
     commenter: Any = node.get("commenter")
     if commenter is None:
-        notes.oddities["null-commenter"] += 1
         author = author_id = None
     else:
         author = text_or_none(commenter.get("login") or commenter.get("displayName"))
         author_id = text_or_none(commenter.get("id"))
     message = node["message"]
     fragments = read_fragments(message, "emote")
-    if not fragments:
-        notes.oddities["empty-message"] += 1
     identity = node.get("contentId")
     if identity and identity != "0" and len(notes.platform_ids) < 3:
         notes.platform_ids.add(str(identity))

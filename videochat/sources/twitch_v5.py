@@ -19,7 +19,6 @@ def convert(comment: Record, notes: Notes) -> RawMessage:
     """One comment as a RawMessage. Raises KeyError, TypeError or ValueError for one that is malformed."""
     commenter = comment.get("commenter")
     if commenter is None:
-        notes.oddities["null-commenter"] += 1
         author = author_id = None
     else:
         author = text_or_none(commenter.get("name") or commenter.get("display_name"))
@@ -29,8 +28,6 @@ def convert(comment: Record, notes: Notes) -> RawMessage:
         notes.platform_ids.add(str(identity))
     message = comment["message"]
     fragments = read_fragments(message, "emoticon")
-    if not fragments:
-        notes.oddities["empty-message"] += 1
     raw: RawMessage = {
         "id": text_or_none(comment.get("_id")),
         "offset_ms": seconds_to_ms(comment["content_offset_seconds"]),
