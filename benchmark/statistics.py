@@ -108,7 +108,7 @@ def macro_mean(
             means = bootstrap.means(cluster_sums(values[rows], clusters[rows], bootstrap.num_clusters), counts)
             samples.append(np.where(np.isnan(means), points[-1], means))
     point: NDArray[np.float64] = np.mean(points, axis=0)
-    return point, sum(samples) / len(samples) if samples else None
+    return point, np.mean(samples, axis=0) if samples else None
 
 
 def sign_flip_p(sums: NDArray[np.float64], *, seed: int = 0, num_flips: int = NUM_SAMPLES) -> NDArray[np.float64]:
