@@ -47,17 +47,38 @@ class DecodedFrame:
 class DecodeReport:
     """Filled in while frames come: what was met, and where the video ends.
 
-    num_errors: packets that did not decode. num_damaged: frames that the decoder marked as concealed. error: text of
-    the first error. ends_in_error: no frame came after the last error. end_ms: end of what decodes (None while
-    decoding); declared_ms: declared duration from the first frame, None if the file declares none.
+    num_errors: packets that did not decode; error: text of the first. num_damaged: frames that the decoder marked as
+    concealed. ends_in_error: no frame came after the last error. end: how far the stream was seen to reach, on its
+    own clock. end_ms: end of what decodes, from time 0 (None: not reached). declared_ms: declared duration from the
+    first frame, None if the file declares none. plan: why decoding could not leave anything out, "" if it could.
     """
 
     num_errors: int = 0
+    error: str = ""
     num_damaged: int = 0
     ends_in_error: bool = False
-    error: str = ""
+    end: Fraction | None = None
     end_ms: int | None = None
     declared_ms: int | None = None
+    plan: str = ""
+
+    def note(self, error: str) -> None:
+        self.num_errors += 1
+        self.error = self.error or error
+        self.ends_in_error = True
+
+    def reach(self, end: Fraction | None) -> None:
+        if end is not None and (self.end is None or end > self.end):
+            self.end = end
+
+    def to_json(self) -> dict[str, int | str | bool | None]:
+        return {
+            "num_errors": self.num_errors,
+            "error": self.error,
+            "num_damaged": self.num_damaged,
+            "end_ms": self.end_ms,
+            "declared_ms": self.declared_ms,
+        }
 
 
 def shortest_side(width: int, height: int, pixel_aspect: Fraction | None, shortest: int) -> tuple[int, int]:

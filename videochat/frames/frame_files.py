@@ -10,7 +10,6 @@ import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Executor
-from dataclasses import asdict
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -64,7 +63,7 @@ class FrameJob:
         else:
             frame_ms, pts_ms, embeddings, report = self._decode_and_encode(pool)
         missing = len(self.times_ms) - len(frame_ms)
-        metadata |= {"num_frames": len(frame_ms), "num_missing": missing, "decode": asdict(report)}
+        metadata |= {"num_frames": len(frame_ms), "num_missing": missing, "decode": report.to_json()}
         columns = [
             pa.array(frame_ms, pa.int32()),
             pa.array(pts_ms, pa.int32()),

@@ -63,7 +63,7 @@ def open_video(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise MissingInput(f"no video file at {path}", fix="check the path")
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = av.open(f"file:{path}", metadata_errors="replace")
     except (av.error.FFmpegError, ValueError) as error:
         raise BadRecording("unreadable-video", f"{path.name} cannot be opened as a video: {reason_of(error)}") from None
     with container:
@@ -114,7 +114,7 @@ def probe(path: Path | str, *, stream: int | None = None) -> VideoInfo:
         end = declared_end(container, chosen)
         first: Picture | None = next(iter(decoded(container, chosen)), None)
         if end is None:
-            end = _scanned_end(path, chosen.index)
+            end = scanned_end(path, chosen.index)
         context = chosen.codec_context
         begin = first.pts if first else (chosen.start_time or 0) * Fraction(chosen.time_base)
         turned = first.rotation if first else 0
@@ -133,7 +133,7 @@ def probe(path: Path | str, *, stream: int | None = None) -> VideoInfo:
         )
 
 
-def _scanned_end(path: Path, stream: int) -> Fraction | None:
+def scanned_end(path: Path, stream: int) -> Fraction | None:
     """End of the last packet, for files that declare no duration."""
     import av
 
