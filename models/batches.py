@@ -6,7 +6,7 @@ distinct comments of at most L tokens, each encoded once however often it is rep
     comment_ids int64 (U, L)      begin, tokens, end, padding       comment_lengths int64 (U,)
     comment_index int64 (B, C)    rows of comment_ids               comment_mask bool (B, C)
     comment_clip float32 (B, C, D)  CLIP text embeddings            (only where the model needs them)
-    frames float32 (B, N, D)      frame_mask bool (B, N)            frame_age int64 (B, N), whole steps of 1 s before now
+    frames float32 (B, N, D)      frame_mask bool (B, N)            frame_age int64 (B, N), seconds before now
     focal_mask bool (B, N)        frames of the focal event         (only for oracle pooling)
 
 and R responses: response_ids int64 (R, T), response_lengths (R,), response_clip (R,). Places where a mask is False

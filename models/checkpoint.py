@@ -11,6 +11,8 @@ dataset at hand would test it on.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,11 +53,26 @@ def write(
     """Fill the folder; training.json comes last, so a checkpoint that has it is whole."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / INFO).unlink(missing_ok=True)
-    model.save_pretrained(folder)
+    with quiet():
+        model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     write_text(folder / "training.jsonl", "".join(json.dumps(row, sort_keys=True) + "\n" for row in log))
     write_text(folder / "README.md", card)
     write_json(folder / INFO, info)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """transformers without its progress bars, which would come up even where stderr is no terminal."""
+    from transformers.utils import logging
+
+    enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if enabled:
+            logging.enable_progress_bar()
 
 
 def read_info(folder: Path) -> dict[str, Any] | None:
@@ -84,7 +101,8 @@ def find(context: LoadContext, name: str, *, bundled: Path | None = None) -> tup
             )
         check_fits(name, info, dataset)
         return context.checkpoint, info
-    info = None if bundled is None else read_info(bundled)
+    standard = context.checkpoint == context.workspace.checkpoint_dir(name)  # not a seed of its own
+    info = None if bundled is None or not standard else read_info(bundled)
     if bundled is None or info is None or not dataset.simulated or dataset.dim is None:
         raise MissingInput(f"{name} has no checkpoint in {context.checkpoint}", fix=train_line(name))
     check_fits(name, info, dataset)

@@ -28,7 +28,15 @@ class LikelihoodCommenter:
     """
 
     def __init__(
-        self, name: str, model: Any, tokenizer: PreTrainedTokenizerFast, collator: Collator, *, device: str = "cpu"
+        self,
+        name: str,
+        model: Any,
+        tokenizer: PreTrainedTokenizerFast,
+        collator: Collator,
+        *,
+        device: str = "cpu",
+        seed: int = 0,
+        checkpoint_digest: str | None = None,
     ) -> None:
         self.name = name
         self.needs: frozenset[str] = collator.needs
@@ -36,6 +44,8 @@ class LikelihoodCommenter:
         self.tokenizer = tokenizer
         self.collator = collator
         self.device = device
+        self.seed = seed
+        self.checkpoint_digest = checkpoint_digest
         self._ids: dict[str, tuple[int, ...]] = {}
         self._null: dict[str, float] = {}
 
@@ -77,9 +87,9 @@ class LikelihoodCommenter:
 
     @torch.inference_mode()
     def frame_weights(self, clips: Sequence[ClipView]) -> list[NDArray[np.float32]]:
-        """For each clip the weights of its frames, float32 (N,), summing to 1; empty without frames."""
+        """For each clip the weights of its frames, float32 (N,), summing to 1; [] for a model that sees none."""
         if "frames" not in self.needs:
-            return [np.zeros(0 if clip.frames is None else len(clip.frames), dtype=np.float32) for clip in clips]
+            return []
         out: list[NDArray[np.float32]] = []
         for start in range(0, len(clips), BATCH_CLIPS):
             part = clips[start : start + BATCH_CLIPS]

@@ -76,8 +76,8 @@ def attend_masked(mask_BT: Tensor) -> Attend:
     """Attention of (B, T, H, E) among the tokens that the bool mask marks as real."""
 
     def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        parts = (x.transpose(1, 2) for x in (query, key, value))
-        return F.scaled_dot_product_attention(*parts, attn_mask=mask_BT[:, None, None, :]).transpose(1, 2)
+        query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask_BT[:, None, None, :]).transpose(1, 2)
 
     return attend
 
@@ -85,12 +85,14 @@ def attend_masked(mask_BT: Tensor) -> Attend:
 def sinusoids(position: Tensor, width: int) -> Tensor:
     """Positions, any shape, to (..., width): sines and cosines as in Vaswani et al. 2017, §3.5.
 
-    Computed where needed: a table kept in the module would not survive `from_pretrained` (FACTS §10).
+    Computed where needed, once for each distinct position: a table kept in the module would not survive
+    `from_pretrained` (FACTS §10).
     """
+    distinct, place = position.unique(return_inverse=True)
     step = math.log(10_000) / (width // 2)
     rate = torch.exp(torch.arange(width // 2, device=position.device, dtype=torch.float32) * -step)
-    angle = position.unsqueeze(-1).float() * rate
-    return torch.cat([angle.sin(), angle.cos()], dim=-1)
+    angle = distinct.unsqueeze(-1).float() * rate
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)[place]
 
 
 def initialise(module: nn.Module, width: int) -> None:

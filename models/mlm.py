@@ -19,7 +19,7 @@ from videochat.files import atomic_path, digest_json, read_json, write_json
 from .batches import pad
 from .encoder import MlmModel
 from .tokenizer import MASK, SPECIAL
-from .training import StageSettings, run_stage
+from .training import StageSettings, is_main_process, run_stage
 
 MASK_PROBABILITY = 0.2  # of the tokens, always replaced by [MASK], as in the released code (FACTS §1)
 IGNORED = -100
@@ -79,6 +79,8 @@ def pretrain(
         state_path=home / "state.safetensors",
         device=device,
     )
+    if not is_main_process():
+        return result.log
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
     with atomic_path(home / "model.safetensors") as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})

@@ -70,10 +70,10 @@ def attend_within(query_SHE: Tensor, key_SHE: Tensor, value_SHE: Tensor, packing
         if length == 1:  # one token attends to itself: the output is its value
             outputs.append(value_SHE[start:end])
         else:
-            parts = (
+            query, key, value = (
                 x[start:end].unflatten(0, (count, length)).transpose(1, 2) for x in (query_SHE, key_SHE, value_SHE)
             )
-            out = F.scaled_dot_product_attention(*parts, is_causal=causal)
+            out = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
             outputs.append(out.transpose(1, 2).flatten(0, 1))
         start = end
     return torch.cat(outputs)

@@ -73,6 +73,15 @@ def learning_rate_at(step: int, num_steps: int, settings: StageSettings) -> floa
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
 
 
+def is_main_process() -> bool:
+    """True in the process that writes files; the others wait here until all have come so far."""
+    from accelerate import PartialState
+
+    state = PartialState()
+    state.wait_for_everyone()
+    return bool(state.is_main_process)
+
+
 @contextmanager
 def deterministic() -> Iterator[None]:
     """Deterministic kernels inside the block, where torch has them; the setting before is restored."""

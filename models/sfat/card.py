@@ -35,10 +35,10 @@ implementation: pooling `{config.pooling}`, {info["num_parameters"]:,} parameter
 | | |
 |---|---|
 | data | digest `{info["data_digest"][:12]}`, split by {info["split_by"]} |
-| clips | {info["num_train_clips"]} to train, {info["num_dev_clips"]} to select |
+| clips | {info["num_train_clips"]} to train, {info["num_dev_clips"]} to choose by |
 | CLIP | {_flat(info["clip_fingerprint"])} |
 | seed | {info["seed"]} |
-| selected | epoch {info["best_epoch"]} of {info["settings"]["epochs"]}, by dev loss: {loss} |
+| chosen | epoch {info["best_epoch"]} of {info["settings"]["epochs"]}, by dev loss: {loss} |
 | versions | {versions} |
 
 Use: `videochat bench --model {info["model"]}`, or in Python `SfatModel.from_pretrained(folder)`. It needs

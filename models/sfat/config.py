@@ -34,7 +34,8 @@ class SfatConfig(PretrainedConfig):
     multimodal encoder (fusion) is off with num_fusion_layers = 0.
     pooling: "semantic" (the model), "mean", "max" (the most similar frame), "none" (text only), "all" (every frame
     stays a memory vector), "oracle" (the focal event of simulated data).
-    frame_temperature: of the softmax over frames (`temperature` is generation's); learn_temperature makes it a parameter that starts there.
+    frame_temperature: of the softmax over frames (`temperature` is generation's word); learn_temperature makes it a
+    parameter that starts there.
     weighting: "cosine" or "dot"; aggregation over comments: "sum", "mean" or "recency".
     cross_attention_order: "text_video" (the description) or "video_text".
     max_context_comments: the latest so many count; max_comment_tokens, max_response_tokens: longer ones are cut.
@@ -105,15 +106,15 @@ class SfatConfig(PretrainedConfig):
         self.max_frames = max_frames
         kwargs.pop("is_encoder_decoder", None)
         kwargs.pop("tie_word_embeddings", None)  # the output is the embedding itself, there is nothing to tie
-        super().__init__(
-            is_encoder_decoder=True,
-            tie_word_embeddings=False,
-            pad_token_id=pad_token_id,
-            bos_token_id=bos_token_id,
-            eos_token_id=eos_token_id,
-            decoder_start_token_id=kwargs.pop("decoder_start_token_id", bos_token_id),
-            **kwargs,
-        )
+        common: dict[str, Any] = {
+            "is_encoder_decoder": True,
+            "tie_word_embeddings": False,
+            "pad_token_id": pad_token_id,
+            "bos_token_id": bos_token_id,
+            "eos_token_id": eos_token_id,
+            "decoder_start_token_id": bos_token_id,
+        }
+        super().__init__(**{**common, **kwargs})
 
     @property
     def num_hidden_layers(self) -> int:

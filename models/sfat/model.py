@@ -155,7 +155,10 @@ class SfatModel(PreTrainedModel, GenerationMixin):
         return encoding
 
     def _memories(self, encoding: SfatEncoding) -> list[Memory]:
-        found = {TEXT: (encoding.text_kv, encoding.text_mask), VIDEO: (encoding.video_kv, encoding.video_mask)}
+        found: dict[int, Any] = {
+            TEXT: (encoding.text_kv, encoding.text_mask),
+            VIDEO: (encoding.video_kv, encoding.video_mask),
+        }
         return [Memory(*found[kind]) for kind in self.memory_order]
 
     # -- answers
@@ -183,8 +186,8 @@ class SfatModel(PreTrainedModel, GenerationMixin):
             self.embedding, flat[source], packing, response_clip[packing.sequence_S], self._memories(encoding)
         )
         labels_S = flat[source + 1]
-        parts = []
-        for hidden, labels in zip(hidden_SW.split(chunk or len(labels_S)), labels_S.split(chunk or len(labels_S))):
+        parts, step = [], chunk or len(labels_S)
+        for hidden, labels in zip(hidden_SW.split(step), labels_S.split(step), strict=True):
             logits = self.embedding.logits(hidden).float()
             parts.append(logits.gather(1, labels[:, None])[:, 0] - logits.logsumexp(-1))
         return torch.cat(parts), packing.sequence_S
@@ -215,22 +218,23 @@ class SfatModel(PreTrainedModel, GenerationMixin):
         The clip tensors are those of `batches.collate_clips`; they may be left out where encoder_outputs is given.
         """
         if encoder_outputs is None:
-            given = dict(
-                comment_index=comment_index,
-                comment_mask=comment_mask,
-                comment_ids=comment_ids,
-                comment_lengths=comment_lengths,
-                comment_clip=comment_clip,
-                frames=frames,
-                frame_mask=frame_mask,
-                frame_age=frame_age,
-                focal_mask=focal_mask,
-            )
+            given = {
+                "comment_index": comment_index,
+                "comment_mask": comment_mask,
+                "comment_ids": comment_ids,
+                "comment_lengths": comment_lengths,
+                "comment_clip": comment_clip,
+                "frames": frames,
+                "frame_mask": frame_mask,
+                "frame_age": frame_age,
+                "focal_mask": focal_mask,
+            }
             encoder_outputs = self.encode({name: value for name, value in given.items() if value is not None})
         if response_ids is not None:
             assert response_lengths is not None and response_clip is not None
             log_probs, _ = self.token_log_probs(encoder_outputs, response_ids, response_lengths, response_clip)
             return SummedLoss(-log_probs.sum(), torch.tensor(len(log_probs), device=log_probs.device))
+        assert decoder_input_ids is not None, "give responses to score or decoder_input_ids to continue"
         cache = getattr(past_key_values, "self_attention_cache", past_key_values)
         hidden = self.decoder.step(self.embedding, decoder_input_ids, self._memories(encoder_outputs), cache)
         logits = self.embedding.logits(hidden).float()
@@ -244,7 +248,8 @@ class SfatModel(PreTrainedModel, GenerationMixin):
     def get_input_embeddings(self) -> nn.Module:
         return self.embedding
 
-    def set_input_embeddings(self, value: TokenEmbedding) -> None:
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        assert isinstance(value, TokenEmbedding)
         self.embedding = value
 
     def get_output_embeddings(self) -> None:

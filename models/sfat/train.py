@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import platform
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ import transformers
 from videochat import __version__
 from videochat.commenter import LoadContext
 from videochat.errors import MissingInput, UsageError
-from videochat.files import digest_json
+from videochat.files import digest_file, digest_json
 from videochat.progress import say
 
 from .. import checkpoint, mlm
@@ -29,7 +30,7 @@ from ..encoder import ContextEncoder, MlmModel, TokenEmbedding
 from ..examples import ResponseBatches, dev_loss, examples_of
 from ..layers import initialise
 from ..tokenizer import canonical, encoder_of, load_tokenizer, train_tokenizer
-from ..training import StageSettings, run_stage
+from ..training import StageSettings, is_main_process, run_stage
 from .card import model_card
 from .config import SIZES, SfatConfig
 from .model import SfatModel
@@ -174,6 +175,7 @@ def train(context: LoadContext, *, name: str, pooling: str) -> None:
     torch.manual_seed(context.seed)
     model = SfatModel(config)
     log = _stage_one(model, context, settings, tokenizer)
+    state_path = context.checkpoint / "training" / "answers.safetensors"
     result = run_stage(
         model,
         stage="answers",
@@ -194,7 +196,7 @@ def train(context: LoadContext, *, name: str, pooling: str) -> None:
             max_minutes=settings.max_minutes,
         ),
         seed=context.seed,
-        state_path=context.checkpoint / "training" / "answers.safetensors",
+        state_path=state_path,
         device=context.device,
     )
     info = {
@@ -226,10 +228,10 @@ def train(context: LoadContext, *, name: str, pooling: str) -> None:
         "num_threads": torch.get_num_threads(),
         "device": context.device,
     }
-    card = model_card(info, config)
-    checkpoint.write(context.checkpoint, model.cpu(), tokenizer, info, [*log, *result.log], card)
-    (context.checkpoint / "training" / "answers.safetensors").unlink(missing_ok=True)
-    (context.checkpoint / "training").rmdir()
+    if is_main_process():
+        card = model_card(info, config)
+        checkpoint.write(context.checkpoint, model.cpu(), tokenizer, info, [*log, *result.log], card)
+        shutil.rmtree(state_path.parent, ignore_errors=True)
 
 
 def _stage_one(
@@ -277,8 +279,17 @@ def _stage_one(
 
 def load(context: LoadContext, *, name: str) -> LikelihoodCommenter:
     """The workspace's checkpoint of this variant, or for plain `sfat` on sample data the bundled reference model."""
-    folder, _ = checkpoint.find(context, name, bundled=REFERENCE if name == "sfat" else None)
-    model = SfatModel.from_pretrained(folder, local_files_only=True)
+    folder, info = checkpoint.find(context, name, bundled=REFERENCE if name == "sfat" else None)
+    with checkpoint.quiet():
+        model = SfatModel.from_pretrained(folder, local_files_only=True)
     tokenizer = load_tokenizer(folder)
     collator = collator_of(model.config, tokenizer, context)
-    return LikelihoodCommenter(name, model, tokenizer, collator, device=context.device)
+    return LikelihoodCommenter(
+        name,
+        model,
+        tokenizer,
+        collator,
+        device=context.device,
+        seed=info["seed"],
+        checkpoint_digest=digest_file(folder / "model.safetensors"),
+    )
