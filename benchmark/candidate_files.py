@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from videochat.commenter import TextTable
 from videochat.errors import Mismatch
-from videochat.files import write_json, write_parquet
+from videochat.files import digest_file, write_json, write_parquet
 from videochat.schema import embedding_type
 
 from .candidate_set import CandidateSet, CandidateSets, item_digest, root_digest, texts_digest
@@ -45,8 +45,11 @@ def write_sets(folder: Path, sets: CandidateSets) -> None:
     (folder / MANIFEST).unlink(missing_ok=True)
     metadata = {"stamp": sets.manifest["stamp"], "protocol": sets.protocol, "version": sets.version}
     write_parquet(_texts_table(sets.texts), folder / "texts.parquet", metadata)
+    sets.manifest["texts"]["sha256"] = digest_file(folder / "texts.parquet")
     for name, part in sets.items():
-        write_parquet(_set_table(part), folder / f"{name}.parquet", metadata | {"set": name, "digest": part.digest})
+        path = folder / f"{name}.parquet"
+        write_parquet(_set_table(part), path, metadata | {"set": name, "digest": part.digest})
+        sets.manifest["sets"][name]["sha256"] = digest_file(path)
     for path in folder.glob("*.parquet"):
         if path.stem != "texts" and path.stem not in sets:
             path.unlink()  # a set of another K, made for other shards
@@ -54,21 +57,29 @@ def write_sets(folder: Path, sets: CandidateSets) -> None:
 
 
 def read_sets(folder: Path, manifest: dict[str, Any]) -> CandidateSets:
-    """Read what `manifest` names. Raises Mismatch if a file is missing or differs from its digest."""
+    """Read what `manifest` names. Raises Mismatch if a file is missing or differs from its digest.
+
+    The bytes are compared first; then the digests of items, sets and texts, which hold whatever wrote the Parquet.
+    """
+    declared = PROTOCOLS[manifest["protocol"]]
+    files = {"texts": manifest["texts"], **manifest["sets"]}
+    for name, facts in files.items():
+        path = folder / f"{name}.parquet"
+        if not path.is_file() or digest_file(path) != facts["sha256"]:
+            raise _changed(path, manifest)
     texts = _read_texts(folder / "texts.parquet")
     if texts_digest(texts) != manifest["texts"]["digest"]:
         raise _changed(folder / "texts.parquet", manifest)
-    declared = PROTOCOLS[manifest["protocol"]]
     sets = {}
     for name, facts in sorted(manifest["sets"].items(), key=lambda entry: declared.sets.index(entry[1]["set"])):
-        part = _read_set(folder / f"{name}.parquet", name, facts)
-        if part is None or not _is_whole(part, texts, declared.label):
+        sets[name] = _read_set(folder / f"{name}.parquet", name, facts)
+        if not _is_whole(sets[name], texts, declared.label):
             raise _changed(folder / f"{name}.parquet", manifest)
-        sets[name] = part
     return CandidateSets(sets, texts, manifest)
 
 
 def _is_whole(part: CandidateSet, texts: TextTable, label: str) -> bool:
+    """Whether every item has its digest, and all of them the set's."""
     digests = [
         item_digest(label, part.name, clip, group, [texts.texts[c] for c in row], position, list(sources))
         for clip, group, row, position, sources in zip(
@@ -105,7 +116,7 @@ def _texts_table(texts: TextTable) -> pa.Table:
 def _read_texts(path: Path) -> TextTable:
     from videochat.dataset import embeddings_of
 
-    table = _read(path)
+    table = pq.read_table(path, partitioning=None)
     embeddings = embeddings_of(table["embedding"].combine_chunks()) if "embedding" in table.column_names else None
     return TextTable(table["text"].to_pylist(), table["key"].to_pylist(), embeddings)
 
@@ -127,13 +138,8 @@ def _set_table(part: CandidateSet) -> pa.Table:
     return pa.table({name: value.tolist() for name, value in values.items()}, schema=SET_SCHEMA)
 
 
-def _read_set(path: Path, name: str, facts: dict[str, Any]) -> CandidateSet | None:
-    """None if the file's rows do not have the shape that the manifest tells."""
-    table = _read(path)
-    rows = table["candidates"].to_pylist()
-    sources = table["sources"].to_pylist()
-    if any(len(row) != facts["k"] for row in rows) or any(len(row) != facts["k"] for row in sources):
-        return None
+def _read_set(path: Path, name: str, facts: dict[str, Any]) -> CandidateSet:
+    table = pq.read_table(path, partitioning=None)
     return CandidateSet(
         name=name,
         kind=facts["set"],
@@ -145,11 +151,11 @@ def _read_set(path: Path, name: str, facts: dict[str, Any]) -> CandidateSet | No
         clusters=_objects(table["cluster"]),
         splits=_objects(table["split"]),
         group_ids=_objects(table["group_id"]),
-        candidates=np.array(rows, dtype=np.int32).reshape(-1, facts["k"]),
+        candidates=np.array(table["candidates"].to_pylist(), dtype=np.int32).reshape(-1, facts["k"]),
         truths=table["truth"].to_numpy().astype(np.int32),
         generic=np.array(table["generic"].to_pylist(), dtype=bool),
         digests=_objects(table["digest"]),
-        sources=np.array(sources, dtype=object).reshape(-1, facts["k"]),
+        sources=np.array(table["sources"].to_pylist(), dtype=object).reshape(-1, facts["k"]),
     )
 
 
@@ -157,12 +163,3 @@ def _objects(column: pa.ChunkedArray) -> Any:
     array = np.empty(len(column), dtype=object)
     array[:] = column.to_pylist()
     return array
-
-
-def _read(path: Path) -> pa.Table:
-    try:
-        return pq.read_table(path)
-    except (FileNotFoundError, pa.ArrowInvalid) as error:
-        raise Mismatch(
-            f"{path} is missing or broken", fix=f"remove {path.parent} and run `videochat candidates`"
-        ) from error
