@@ -48,6 +48,8 @@ def generate(
     spec = spec or WorldSpec()
     duration_ms = _check(world, num_recordings, minutes, recordings_per_channel)
     seed = workspace.settings.seed
+    if seed < 0:  # the small CLIP was trained on those
+        raise UsageError(f"a sample world of seed {seed}", fix="use a seed of 0 or more")
     planned = []
     for index in range(num_recordings):
         name = recording_id(seed, index)
