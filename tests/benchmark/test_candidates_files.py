@@ -24,7 +24,8 @@ DIM = 8
 
 
 def workspace_of(folder: Path, dummies: ModuleType, **sizes: int) -> tuple[Workspace, Dataset]:
-    data = dummies.make_dataset(folder, **{"num_channels": 3, "clips_per_recording": 60, "dim": DIM} | sizes)
+    sizes = {"clips_per_recording": 60} | sizes
+    data = dummies.make_dataset(folder, **{"num_channels": 3, "recordings_per_channel": 1, "dim": DIM, **sizes})
     return Workspace.open(folder), data
 
 
@@ -46,6 +47,15 @@ def write_texts(workspace: Workspace, data: Dataset, **fingerprint: str) -> dict
         fact = {"stamp": "s", "fingerprint": {"model": "dummy"} | fingerprint}
         write_parquet(table, workspace.texts_path(recording), fact)
     return vectors
+
+
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory: pytest.TempPathFactory, dummies: ModuleType) -> tuple[Workspace, Dataset]:
+    """A workspace with the sets of both protocols, for tests that only read."""
+    workspace, data = workspace_of(tmp_path_factory.mktemp("frozen"), dummies)
+    for protocol in PROTOCOLS:
+        build_candidates(workspace, data, protocol)
+    return workspace, data
 
 
 def contents(workspace: Workspace, protocol: str) -> dict[str, bytes]:
@@ -75,8 +85,8 @@ def test_what_is_loaded_is_what_was_built(tmp_path: Path, dummies: ModuleType, p
         assert [clusters[clip] for clip in part.clip_ids] == part.clusters.tolist()
 
 
-def test_truths_are_responses_and_sources_hold_the_candidates(tmp_path: Path, dummies: ModuleType) -> None:
-    workspace, data = workspace_of(tmp_path, dummies)
+def test_truths_are_responses_and_sources_hold_the_candidates(frozen: tuple[Workspace, Dataset]) -> None:
+    workspace, data = frozen
     clips = {clip.clip_id: clip for clip in data.clips()}
     for protocol in PROTOCOLS:
         sets = build_candidates(workspace, data, protocol)
@@ -88,8 +98,8 @@ def test_truths_are_responses_and_sources_hold_the_candidates(tmp_path: Path, du
                     assert sets.texts.texts[text] in {c.text for c in (*origin.context, *origin.responses)}
 
 
-def test_a_part_of_a_split_and_the_union_of_candidates(tmp_path: Path, dummies: ModuleType) -> None:
-    workspace, data = workspace_of(tmp_path, dummies)
+def test_a_part_of_a_split_and_the_union_of_candidates(frozen: tuple[Workspace, Dataset]) -> None:
+    workspace, data = frozen
     sets = build_candidates(workspace, data, "v1")
     test = sets["cosine10"].split("test")
     assert set(test.splits) == {"test"}
@@ -121,8 +131,8 @@ def test_the_same_bytes_again_elsewhere_and_after_a_kill(tmp_path: Path, dummies
         assert contents(first, protocol) == whole
 
 
-def test_current_sets_are_left_alone(tmp_path: Path, dummies: ModuleType) -> None:
-    workspace, data = workspace_of(tmp_path, dummies)
+def test_current_sets_are_left_alone(frozen: tuple[Workspace, Dataset]) -> None:
+    workspace, data = frozen
     build_candidates(workspace, data, "v1")
     before = {path: path.stat().st_mtime_ns for path in workspace.candidates_dir("v1").iterdir()}
     build_candidates(workspace, data, "v1")
@@ -132,7 +142,7 @@ def test_current_sets_are_left_alone(tmp_path: Path, dummies: ModuleType) -> Non
 def test_sets_of_other_shards_are_refused_and_rebuilt(tmp_path: Path, dummies: ModuleType) -> None:
     workspace, data = workspace_of(tmp_path, dummies)
     build_candidates(workspace, data, "v1")
-    changed = dummies.make_dataset(tmp_path, num_channels=3, clips_per_recording=60, dim=DIM, seed=1)
+    changed = dummies.make_dataset(tmp_path, num_channels=3, clips_per_recording=40, dim=DIM, seed=1)
     with pytest.raises(Mismatch, match=r"made for shards .* not for"):
         load_candidates(workspace, changed, "v1")
     sets = build_candidates(workspace, changed, "v1")
@@ -187,7 +197,7 @@ def test_a_changed_file_is_refused(tmp_path: Path, dummies: ModuleType) -> None:
 
 def test_digests_of_items_do_not_depend_on_other_items(tmp_path: Path, dummies: ModuleType) -> None:
     """Taking recordings away renumbers the texts and leaves the digests of all other items."""
-    workspace, data = workspace_of(tmp_path / "all", dummies, recordings_per_channel=2)
+    workspace, data = workspace_of(tmp_path / "all", dummies, recordings_per_channel=2, clips_per_recording=40)
     both = build_candidates(workspace, data, "v1")["random10"]
     kept = {d for d, r in zip(both.digests, both.recording_ids, strict=True) if r.endswith("-0")}
     table = data.table()
@@ -235,7 +245,7 @@ def test_embeddings_of_other_builds_are_refused(tmp_path: Path, dummies: ModuleT
 
 
 def test_a_text_only_dataset_has_no_embedding_column(tmp_path: Path, dummies: ModuleType) -> None:
-    data = dummies.make_dataset(tmp_path, num_channels=3, clips_per_recording=60, dim=None)
+    data = dummies.make_dataset(tmp_path, num_channels=3, clips_per_recording=20, dim=None)
     workspace = Workspace.open(tmp_path)
     build_candidates(workspace, data, "classic")
     assert pq.read_schema(workspace.candidates_dir("classic") / "texts.parquet").names == ["text", "key"]
@@ -258,8 +268,8 @@ def test_a_dataset_of_one_split_has_sets_too(tmp_path: Path, dummies: ModuleType
     assert not sets["cosine10"].generic.any()
 
 
-def test_generic_truths_are_marked(tmp_path: Path, dummies: ModuleType) -> None:
-    workspace, data = workspace_of(tmp_path, dummies)
+def test_generic_truths_are_marked(frozen: tuple[Workspace, Dataset]) -> None:
+    workspace, data = frozen
     sets = build_candidates(workspace, data, "classic")
     part = sets["random10"]
     marked = {sets.texts.keys[truth] for truth in part.truths[part.generic]}
@@ -268,8 +278,8 @@ def test_generic_truths_are_marked(tmp_path: Path, dummies: ModuleType) -> None:
     assert not marked & {sets.texts.keys[truth] for truth in part.truths[~part.generic]}
 
 
-def test_the_coverage_adds_up_and_is_told(tmp_path: Path, dummies: ModuleType) -> None:
-    workspace, data = workspace_of(tmp_path, dummies)
+def test_the_coverage_adds_up_and_is_told(frozen: tuple[Workspace, Dataset]) -> None:
+    workspace, data = frozen
     sets = build_candidates(workspace, data, "v1")
     manifest = sets.manifest
     for name, facts in manifest["sets"].items():
@@ -280,6 +290,6 @@ def test_the_coverage_adds_up_and_is_told(tmp_path: Path, dummies: ModuleType) -
     assert len(text.splitlines()) == 2 + len(sets)
     assert f"{manifest['sets']['random10']['left_out']['conflicts']} conflicts" in text
     plan = plan_candidates(data)
-    assert plan["test_clips"] == 120
+    assert plan["test_clips"] == 60
     written = sum(len(content) for content in contents(workspace, "v1").values())
     assert plan["bytes"] > 0.2 * written
