@@ -252,13 +252,12 @@ def lead_sentence(rows: Sequence[Row]) -> str:
     ranked = [row for row in rows if row.official and not row.skipped]
     models = [row for row in ranked if row.kind == "model"]
     scorers = [row for row in ranked if row.kind == "scorer"]
-    if not models or models[0].official is None:
-        return "No model was ranked in this run."
-    best = models[0]
-    text = f"{best.name} has the highest official number of the models, {_with_interval(models[0].official)}"
+    lead = "No trained model was ranked"
+    if models and models[0].official:
+        lead = f"{models[0].name} has the highest official number of the models, {_with_interval(models[0].official)}"
     if scorers and scorers[0].official:
-        text += f"; the best simple scorer is {scorers[0].name}, {_with_interval(scorers[0].official)}"
-    return text + "."
+        lead += f"; the best simple scorer is {scorers[0].name}, {_with_interval(scorers[0].official)}"
+    return lead + "."
 
 
 def probability(p: float) -> str:
