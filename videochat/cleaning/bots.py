@@ -49,7 +49,7 @@ def _answerers(chat: Chat) -> dict[int, str]:
     commands = chat.rows(pc.match_substring_regex(chat.texts, COMMAND))
     times = chat.time_ms[commands]
     rows = np.flatnonzero(~commands & (chat.author >= 0))
-    if not len(times):
+    if not len(times) or not len(rows):
         return {}
     last = np.searchsorted(times, chat.time_ms[rows], side="right") - 1
     asked = (last >= 0) & (chat.time_ms[rows] - times[last] <= config.bot_answer_ms)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import gzip
+import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from .lists import Lists
 SLOT = "\x01"  # stands for one first-party emote
 BLOCK_BYTES = 1 << 20
 BOT_BADGES = frozenset({"bot-badge", "bot"})
+_MAY_HOLD_CONTROLS = re.compile(rb"\\[^\"\\/]|\x7f")  # JSON has to escape all but DEL
 _CONTROLS = dict.fromkeys((*range(0x09, 0x0E), *range(0x1C, 0x20)), " ") | dict.fromkeys(
     (*range(0x09), *range(0x0E, 0x1C), 0x7F), None
 )
@@ -134,21 +136,22 @@ def _blocks(path: Path) -> Iterator[list[RawMessage]]:
             while block := handle.read(BLOCK_BYTES):
                 block, _, tail = (rest + block).rpartition(b"\n")
                 rest = tail
-                yield _parse(block, path)
-            yield _parse(rest, path)
+                yield parse_lines(block, path)
+            yield parse_lines(rest, path)
     except FileNotFoundError:
         raise BadRecording("no-chat", f"{path.name} is not there", fix="import the recording again") from None
     except (EOFError, OSError, zlib.error) as error:
         raise BadRecording("bad-chat", f"{path.name} is damaged: {error}", fix="import the recording again") from error
 
 
-def _parse(block: bytes, path: Path) -> list[RawMessage]:
+def parse_lines(block: bytes, path: Path) -> list[RawMessage]:
+    """The messages of whole lines of a chat file, without control characters in their texts."""
     lines = [line for line in block.split(b"\n") if line.strip()]
     try:
         messages = orjson.loads(b"[" + b",".join(lines) + b"]")
     except orjson.JSONDecodeError as error:
         raise BadRecording("bad-chat", f"{path.name} has a line that is not JSON: {error.msg}") from None
-    if b"\\u00" in block or b"\\n" in block or b"\\t" in block:  # only then can a text hold a control character
+    if _MAY_HOLD_CONTROLS.search(block):
         for message in messages:
             message["fragments"] = [(text.translate(_CONTROLS), emote) for text, emote in message["fragments"]]
     return messages  # type: ignore[no-any-return]
