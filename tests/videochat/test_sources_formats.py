@@ -203,6 +203,7 @@ def test_acfun(tmp_path: Path):
         [
             {"c": "98.2,16777215,1,25,guest,1315564729.0", "m": "hi"},
             {"c": "5.2,16777215,7,99,211467,1386243321,138", "m": '{"n": "GO!", "x": 1}'},
+            {"c": "5.3,16777215,1,99,211467,1386243321,138", "m": "not the same"},
             {"c": "x", "m": "bad"},
         ]
     )
@@ -210,7 +211,8 @@ def test_acfun(tmp_path: Path):
     assert found == "acfun-json"
     assert [(m["id"], m["offset_ms"], m["author"], m["fragments"]) for m in messages] == [
         (None, 98_200, None, [("hi", None)]),
-        ("138", 5_200, "211467", [("GO!", None)]),
+        (None, 5_200, "211467", [("GO!", None)]),
+        (None, 5_300, "211467", [("not the same", None)]),
     ]
     assert notes.oddities["malformed-message"] == 1
 

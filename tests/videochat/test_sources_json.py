@@ -45,6 +45,7 @@ def test_even_single_bytes(values: list[object]):
 
 
 @given(st.lists(VALUES, min_size=1, max_size=6))
+@settings(max_examples=50)
 def test_a_blob_splits_into_its_elements(values: list[object]):
     blob = json.dumps(values, ensure_ascii=False)[1:-1].encode()
     assert [orjson.loads(part) for part in split_elements(blob)] == values
@@ -63,6 +64,7 @@ def test_one_value_is_taken_whole_and_no_more(value: object, cuts: list[int]):
 
 
 @given(st.lists(VALUES, min_size=1, max_size=5), st.data())
+@settings(max_examples=50)
 def test_a_cut_off_array_is_always_noticed(values: list[object], data: st.DataObject):
     text = json.dumps(values).encode()
     cut = data.draw(st.integers(1, len(text) - 1))

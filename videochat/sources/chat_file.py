@@ -9,6 +9,7 @@ empty, a cut-off or damaged gzip, an HTML page, a video.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import zlib
 from collections.abc import Iterator
@@ -101,7 +102,7 @@ class ChatFile:
         if b"\0" in head:
             return "binary data"
         try:
-            text = head[:60].decode("utf-8", errors="strict" if len(head) <= 60 else "ignore")
+            text = codecs.getincrementaldecoder("utf-8")().decode(head)  # a character cut off at the end is no error
         except UnicodeDecodeError:
             return "binary data"
-        return f"text that begins with {text.splitlines()[0][:40]!r}" if text.split() else "blank text"
+        return f"text that begins with {text.strip()[:40]!r}"
