@@ -346,7 +346,8 @@ class Scoring:
         """Views of whole recordings, at least CHUNK_CLIPS at a time, with the partners of the clips among them."""
         table = self.dataset.table(split, ["clip_id", "recording_id", "start_ms", "end_ms"])
         places = [Place(**row) for row in table.to_pylist()]
-        pairs = partners([t for t in self.tasks if t.split == split], places, seed=self.seed) if self.swaps else {}
+        tasks = [task for task in self.tasks if task.split == split]
+        pairs = partners(tasks, places, seed=self.seed) if len(self.conditions(split)) > 1 else {}
         needed = set(layout.index) | set(pairs.values())
         seen: set[str] = set()
         views: dict[str, ClipView] = {}

@@ -70,7 +70,7 @@ class Run:
     def metrics(self) -> pd.DataFrame:
         """One row for each model, set, stratum, rule and metric: value, low, high; official marks the model's rule.
 
-        The official number stands there too, as set "official", metric "MRR".
+        The official number stands there too, as set "official", metric "MRR"; its clips are those of its sets together.
         """
         import pandas as pd
 
@@ -84,11 +84,16 @@ class Run:
             for metric in METRICS:
                 figure = row["metrics"][metric.name]
                 rows.append({**shared, "official": official, "metric": metric.name, **figure, **counts})
+        heads = table.headline_sets(results["rows"])
+        sizes = {row["set"]: row for row in results["rows"] if row["stratum"] == "all" and row["set"] in heads}
         for row in results["official"]:
             name = row["model"]
             figure = {key: row[key] for key in ("value", "low", "high")}
             shared = {"model": name, "kind": kinds[name], "set": "official", "stratum": "all", "rule": rules[name]}
-            rows.append({**shared, "official": True, "metric": "MRR", **figure})
+            counts = {"num_clips": sum(row["num_clips"] for row in sizes.values())}
+            counts["num_clusters"] = self.info["num_clusters"]
+            k = next(row["k"] for row in sizes.values())
+            rows.append({**shared, "k": k, "official": True, "metric": "MRR", **figure, **counts})
         return pd.DataFrame(rows)
 
     def table(self, *, wide: bool = False) -> str:

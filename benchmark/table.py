@@ -78,7 +78,7 @@ def _cells(info: Json, metrics: Json) -> tuple[list[str], list[tuple[str, list[s
 
 def heading(info: Json) -> str:
     simulated = "SIMULATED DATA: shows that a mechanism works, never how well. " if info["simulated"] else ""
-    return f"{simulated}protocol {info['protocol']} {info['version']}, test split, by {info['split_by']}"
+    return f"{simulated}protocol {info['protocol_label']}, test clips, split by {info['split_by']}"
 
 
 def notes(info: Json, metrics: Json) -> list[str]:
@@ -97,7 +97,7 @@ def notes(info: Json, metrics: Json) -> list[str]:
     if info["num_clusters"] < MIN_CLUSTERS:
         lines[-1] += f", too few (under {MIN_CLUSTERS}) for intervals"
     else:
-        lines[-1] += "; 95 % bootstrap of clusters; * the interval of the gain excludes 0"
+        lines[-1] += "; 95 %: bootstrap of clusters; *: the gain's excludes 0"
     if any(model["text_only"] for model in info["models"]):
         lines.append("† text-only: the video gain includes 0")
     lines += [f"skipped {m['name']}: {m['skipped']}" for m in info["models"] if m["skipped"]]

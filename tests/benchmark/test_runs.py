@@ -71,7 +71,7 @@ def test_the_table_says_what_it_shows(run):
     text = run.table()
     assert text.startswith("SIMULATED DATA")
     assert text == (run.path / "table.txt").read_text()
-    assert max(map(len, text.splitlines())) <= 120
+    assert max(map(len, text.splitlines())) <= 110
     for name in run.info["sets"]:
         assert run.info["signatures"][name] in text
         assert Signature.parse(run.info["signatures"][name]).set == name
@@ -81,6 +81,15 @@ def test_the_table_says_what_it_shows(run):
     markdown = run.to_markdown()
     assert markdown.count("\n|") == 2 + 3 + 10 + 4
     assert "| tfidf | own |" in markdown
+
+
+def test_the_tidy_frame_has_whole_counts_and_the_official_number(run):
+    frame = run.metrics()
+    assert frame[["k", "num_clips", "num_clusters"]].dtypes.astype(str).tolist() == ["int64"] * 3
+    official = frame[frame["set"] == "official"].set_index("model")["value"]
+    mean = frame.query("model == 'tfidf' and stratum == 'all' and metric == 'MRR' and k == 10 and set != 'official'")
+    assert official["tfidf"] == pytest.approx(mean["value"].mean())  # one category
+    assert official["oracle"] == 1
 
 
 def test_no_wall_time_is_in_a_run(run):

@@ -116,3 +116,40 @@ def test_holm_keeps_the_order_and_never_lowers_a_p(values):
     assert all(p <= q <= 1 for p, q in zip(values, adjusted, strict=True))
     order = np.argsort(values, kind="stable")
     assert (np.diff([adjusted[i] for i in order]) >= 0).all()
+
+
+@pytest.mark.slow
+def test_figures_of_5000_clips_of_100_candidates_and_12_models_take_seconds():
+    """The ranking of 5,000 clips x 100 candidates x 12 models, with all intervals and 66 comparisons: under 5 s."""
+    import time
+
+    from videochat.benchmark.evaluation import Entry, evaluate
+    from videochat.benchmark.scores import ScoreBlock
+    from videochat.benchmark.tasks import Layout, Task
+
+    random, num, k = np.random.default_rng(0), 5000, 100
+    ids = np.array([f"clip{i:06}" for i in range(num)])
+    clusters = np.array([f"channel{i % 400:03}" for i in range(num)])
+    candidates = np.tile(np.arange(k, dtype=np.int32), (num, 1))
+    task = Task(
+        name="random100",
+        k=k,
+        split="test",
+        clip_ids=ids,
+        recording_ids=clusters,
+        categories=np.array([f"category{i % 400 % 11}" for i in range(num)]),
+        clusters=clusters,
+        group_ids=ids,
+        candidates=candidates,
+        truths=random.integers(k, size=num).astype(np.int32),
+        generic=random.random(num) < 0.2,
+        num_bytes=np.ones((num, k), np.int32),
+    )
+    layout = Layout.of_task(task)
+    names = [f"model{i}" for i in range(12)]
+    blocks = [ScoreBlock(name, "real", "test", None, layout, random.standard_normal(num * k)) for name in names]
+    start = time.process_time()
+    found = evaluate([Entry(name=name, kind="model") for name in names], [task], blocks)
+    assert time.process_time() - start < 5
+    assert len(found.metrics["comparisons"]) == 66 * 3
+    assert all(row["metrics"]["MRR"]["low"] < row["metrics"]["MRR"]["high"] for row in found.metrics["rows"])
