@@ -31,6 +31,7 @@ def elements(chunks: list[bytes]) -> list[object]:
     return [value for blob in JsonStream(chunks).array() for value in orjson.loads(b"[" + blob + b"]")]
 
 
+@settings(deadline=None)
 @given(st.lists(VALUES, max_size=6), st.lists(st.integers(0, 10_000), max_size=12), st.sampled_from([None, 1]))
 def test_any_chunking_of_any_array_gives_its_elements(values: list[object], cuts: list[int], indent: int | None):
     text = json.dumps(values, indent=indent, ensure_ascii=False).encode()
@@ -38,19 +39,20 @@ def test_any_chunking_of_any_array_gives_its_elements(values: list[object], cuts
 
 
 @given(st.lists(VALUES, max_size=4))
-@settings(max_examples=30)
+@settings(max_examples=20, deadline=None)
 def test_even_single_bytes(values: list[object]):
     text = json.dumps(values).encode()
     assert elements([text[i : i + 1] for i in range(len(text))]) == values
 
 
 @given(st.lists(VALUES, min_size=1, max_size=6))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_a_blob_splits_into_its_elements(values: list[object]):
     blob = json.dumps(values, ensure_ascii=False)[1:-1].encode()
     assert [orjson.loads(part) for part in split_elements(blob)] == values
 
 
+@settings(deadline=None)
 @given(VALUES, st.lists(st.integers(0, 10_000), max_size=8))
 def test_one_value_is_taken_whole_and_no_more(value: object, cuts: list[int]):
     text = json.dumps(value, ensure_ascii=False).encode() + b" , 7 "
@@ -64,7 +66,7 @@ def test_one_value_is_taken_whole_and_no_more(value: object, cuts: list[int]):
 
 
 @given(st.lists(VALUES, min_size=1, max_size=5), st.data())
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_a_cut_off_array_is_always_noticed(values: list[object], data: st.DataObject):
     text = json.dumps(values).encode()
     cut = data.draw(st.integers(1, len(text) - 1))

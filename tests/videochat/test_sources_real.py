@@ -106,4 +106,4 @@ def test_real_features_without_a_video(real: Path, tmp_path: Path):
     for time, embedding in zip(stored["frame_ms"], stored["embeddings"], strict=True):
         expected = vectors[np.flatnonzero(times <= time)[-1]].astype(np.float32)
         np.testing.assert_allclose(embedding, expected / np.linalg.norm(expected), atol=1e-3)
-    assert recording.origin["features"]["clip"] == "ViT-B-32:openai"
+    assert recording.origin["features_model"] == "ViT-B-32:openai"

@@ -182,7 +182,8 @@ def _stage(
             final=folder / "features.npz",
             step_ms=item.feature_step_ms,
             grid_ms=grid_ms,
-        ) | {"clip": item.features_clip, "sha256": digest_file(folder / "features.npz")}
+        ) | {"sha256": digest_file(folder / "features.npz")}
+        origin["features_model"] = item.features_clip
     duration_ms, origin["duration_from"] = _duration(item, facts, notes, chat, origin)
     if past := int((chat.offsets_ms + item.offset_ms >= duration_ms).sum()):
         notes.oddities["past-end"] += past
@@ -286,7 +287,7 @@ def _move(staging: Path, final: Path, recording: Recording, replace: bool) -> bo
             raise BadRecording(
                 "conflict",
                 f"{recording.recording_id} is there already, with another {', '.join(different)}",
-                fix="import it with replace, or under another platform id",
+                fix="import it with --replace, or under another platform id",
             )
         final.rename(staging.with_name(f"{staging.name}-old"))
         staging.rename(final)
@@ -305,7 +306,8 @@ def _sync(folder: Path) -> None:
 
 def _differences(old: Recording, new: Recording) -> list[str]:
     before, after = old.to_json(), new.to_json()
-    before["features"], after["features"] = old.origin.get("features"), new.origin.get("features")
+    for key in ("features", "features_model"):
+        before[key], after[key] = old.origin.get(key), new.origin.get(key)
     return [name for name in after if name != "origin" and before.get(name) != after[name]]
 
 
@@ -313,5 +315,11 @@ def _sweep(staging: Path) -> None:
     """Remove what imports that were killed have left; folders of living processes stay."""
     for folder in staging.glob("*-*"):
         pid = folder.name.partition("-")[0]
-        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+        if not pid.isdecimal():
+            continue
+        try:
+            os.kill(int(pid), 0)  # signal 0 asks if the process lives
+        except ProcessLookupError:
             shutil.rmtree(folder, ignore_errors=True)
+        except (PermissionError, OverflowError):
+            pass
