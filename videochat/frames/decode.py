@@ -124,9 +124,7 @@ def frames_at(
         return iter(())
     report = report if report is not None else DecodeReport()
     if backend == "ffmpeg":
-        from . import ffmpeg_backend
-
-        return ffmpeg_backend.frames(Path(path), wanted, mode=mode, shortest=shortest, stream=stream, report=report)
-    from . import pyav_backend
-
-    return pyav_backend.frames(Path(path), wanted, mode=mode, shortest=shortest, stream=stream, report=report)
+        from .ffmpeg_backend import frames
+    else:
+        from .pyav_backend import frames
+    return frames(Path(path), wanted, mode=mode, shortest=shortest, stream=stream, report=report)

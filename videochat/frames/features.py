@@ -67,8 +67,6 @@ def build_features(
     where video digest, fingerprint, grid and mode are equal.
     Raises MissingInput if comments are missing, and load_clip's errors. Bad videos become failed attempts.
     """
-    import torch
-
     from .weights import resolve_device
 
     device = resolve_device(device)
@@ -81,13 +79,27 @@ def build_features(
     model = Clip(partial(_load, workspace.settings.clip, device, allow_untrained))
     if any(r.video or r.features for r in recordings):
         model.model  # noqa: B018  one clear error before any work
+    return features_with(workspace, recordings, model, mode=mode, num_workers=num_workers, reuse=reuse)
+
+
+def features_with(
+    workspace: Workspace,
+    recordings: list[Recording],
+    clip: Clip,
+    *,
+    mode: str = "exact",
+    num_workers: int | None = None,
+    reuse: Path | None = None,
+) -> StepSummary:
+    """As `build_features`, for these recordings and a model that may be loaded already."""
+    import torch
+
     workers = num_workers or available_cores()
     threads_before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as segments:
-            jobs = Jobs(workspace, model, mode, segments, reusable(reuse))
-            return _run(workspace, recordings, jobs, workers)
+            return _run(workspace, recordings, Jobs(workspace, clip, mode, segments, reusable(reuse)), workers)
     finally:
         torch.set_num_threads(threads_before)
 

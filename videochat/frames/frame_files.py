@@ -22,6 +22,7 @@ from ..files import atomic_path, digest_file, digest_json, is_current, parquet_m
 from ..schema import Recording, embedding_type, frames_schema
 from ..workspace import Workspace
 from .decode import DECODER_VERSION, DecodeReport, frames_at
+from .video import open_video
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from .clip_model import ClipModel
 
 FORMAT = 1
-SEGMENT_FRAMES = 512  # wanted frames in one piece of work; a multiple of the encoder's batch
+SEGMENT_FRAMES = 256  # wanted frames in one piece of work; a multiple of the encoder's batch
+SEEKABLE = frozenset({"mov", "mp4", "matroska", "webm"})  # libavformat names of containers with an index
 
 
 class FrameJob:
@@ -62,6 +64,8 @@ class FrameJob:
             report = DecodeReport()
         else:
             frame_ms, pts_ms, embeddings, report = self._decode_and_encode(pool)
+        if not len(frame_ms):
+            raise BadRecording("no-frames", f"no frame at any of the {len(self.times_ms)} wanted times")
         missing = len(self.times_ms) - len(frame_ms)
         metadata |= {"num_frames": len(frame_ms), "num_missing": missing, "decode": report.to_json()}
         columns = [
@@ -97,7 +101,43 @@ class FrameJob:
         path = self.folder / str(self.recording.video)
         if not path.is_file():
             raise BadRecording("missing-video", f"{path.name} is not in the recording's folder", fix="import it again")
-        return pool.submit(encode_segment, path, self.times_ms, self.clip, self.mode, self.stop).result()
+        pieces = segments(path, self.times_ms)
+        futures = [pool.submit(encode_segment, path, piece, self.clip, self.mode, self.stop) for piece in pieces]
+        try:
+            results = [future.result() for future in futures]
+        except BadRecording:
+            for future in futures:
+                future.cancel()
+            raise
+        return (
+            np.concatenate([r[0] for r in results]),
+            np.concatenate([r[1] for r in results]),
+            np.concatenate([r[2] for r in results]),
+            joined([r[3] for r in results]),
+        )
+
+
+def segments(path: Path, times_ms: range) -> list[range]:
+    """Cut the grid into pieces that several threads can take, so that one long recording uses every core.
+
+    Only where the container has an index to seek by; the cut never depends on the number of threads.
+    """
+    with open_video(path) as container:
+        seekable = bool(SEEKABLE & set(container.format.name.split(",")))
+    if not seekable or len(times_ms) <= SEGMENT_FRAMES:
+        return [times_ms]
+    return [times_ms[begin : begin + SEGMENT_FRAMES] for begin in range(0, len(times_ms), SEGMENT_FRAMES)]
+
+
+def joined(reports: Sequence[DecodeReport]) -> DecodeReport:
+    """One report for a recording. Segments that had to decode everything met the same errors: the most is the count."""
+    whole = DecodeReport(declared_ms=reports[0].declared_ms)
+    worst = max(reports, key=lambda report: report.num_errors)
+    whole.num_errors, whole.error = worst.num_errors, worst.error
+    whole.num_damaged = max(report.num_damaged for report in reports)
+    ends = [report.end_ms for report in reports if report.end_ms is not None]
+    whole.end_ms = max(ends, default=None)
+    return whole
 
 
 def encode_segment(

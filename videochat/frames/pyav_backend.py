@@ -148,7 +148,7 @@ def packet_end(packet: Any, stream: Any) -> Fraction | None:
     if packet.pts is None or packet.is_discard:
         return None
     base = Fraction(packet.time_base or stream.time_base)
-    return packet.pts * base + (packet.duration * base if packet.duration else usual_seconds(stream))
+    return base * int(packet.pts) + (base * int(packet.duration) if packet.duration else usual_seconds(stream))
 
 
 def frames(

@@ -33,7 +33,7 @@ class TextTower:
     def tokenizer_digest(self) -> str:
         """SHA-256, hex, of the tokenizer's whole definition, not of its name."""
         inner = getattr(self._tokenizer, "tokenizer", None)
-        if hasattr(inner, "backend_tokenizer"):
+        if inner is not None and hasattr(inner, "backend_tokenizer"):
             text = inner.backend_tokenizer.to_str()
         else:
             merges = sorted((list(pair), rank) for pair, rank in self._tokenizer.bpe_ranks.items())
@@ -96,8 +96,9 @@ class TextTower:
         kind = tower.transformer.get_cast_dtype()
         x_NLD = tower.token_embedding(ids_NL).to(kind) + tower.positional_embedding[:length].to(kind)
         x_NLD = tower.ln_final(tower.transformer(x_NLD, attn_mask=tower.attn_mask[:length, :length]))
-        pooled = x_NLD[torch.arange(len(ids_NL), device=ids_NL.device), self.ends(ids_NL)]
+        pooled: torch.Tensor = x_NLD[torch.arange(len(ids_NL), device=ids_NL.device), self.ends(ids_NL)]
         projection = tower.text_projection
         if projection is None:
             return pooled
-        return projection(pooled) if isinstance(projection, torch.nn.Module) else pooled @ projection
+        projected: torch.Tensor = projection(pooled) if isinstance(projection, torch.nn.Module) else pooled @ projection
+        return projected

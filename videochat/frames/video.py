@@ -91,7 +91,7 @@ def _is_cover(stream: Any) -> bool:
 def declared_end(container: Any, stream: Any) -> Fraction | None:
     """Declared end of the video stream in its own seconds; the container's end if only that is known."""
     if stream.duration is not None:
-        return ((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base)
+        return Fraction(stream.time_base) * int((stream.start_time or 0) + stream.duration)
     if container.duration is not None:
         return Fraction((container.start_time or 0) + container.duration, 1_000_000)
     return None

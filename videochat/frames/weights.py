@@ -103,7 +103,8 @@ def _load_name(spec: str, name: str, tag: str | None, *, trained: bool = False) 
         raise UsageError(f"open_clip knows no model {name!r}", fix=f"did you mean {near[0]}?" if near else CHOICES)
     if tag is not None and tag not in open_clip.list_pretrained_tags_by_model(name) and not Path(tag).is_file():
         known = open_clip.list_pretrained_tags_by_model(name)
-        raise UsageError(f"{name} has no pretrained weights {tag!r}", fix=f"one of {', '.join(known)}; or {CHOICES}")
+        near = difflib.get_close_matches(tag, known, n=3, cutoff=0) or ["none"]
+        raise UsageError(f"{name} has no pretrained weights {tag!r}", fix=f"nearest: {', '.join(near)}; or {CHOICES}")
     must = trained or tag is not None
     with torch.random.fork_rng(devices=[]), _quiet(), _no_waiting_for_the_hub():
         torch.manual_seed(0)  # untrained weights are the same in every process
