@@ -52,7 +52,7 @@ def train_tokenizer(comments: Iterable[Comment], *, vocab_size: int) -> PreTrain
         show_progress=False,
     )
     tokenizer.train_from_iterator((text for text in sorted(texts) for _ in range(texts[text])), trainer)
-    tokenizer.add_tokens([AddedToken(emote_token(code), normalized=False) for code in chosen])
+    tokenizer.add_tokens([AddedToken(emote_token(code), normalized=False, lstrip=True) for code in chosen])
     return wrap(tokenizer)
 
 
