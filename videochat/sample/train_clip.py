@@ -57,7 +57,7 @@ class TrainConfig:
 
     num_scenes: int = 132
     num_events: int = 180
-    steps: int = 2_600
+    steps: int = 1_800
     batch_size: int = 128
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
