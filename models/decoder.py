@@ -69,7 +69,7 @@ class Decoder(nn.Module):
 
     def project(self, index: int, memory_BMW: Tensor, mask_BM: Tensor) -> Memory:
         """Memory number `index`, its keys and values for every layer. At least one vector of each clip is real."""
-        attentions: list[Any] = [layer.cross_attentions[index] for layer in self.layers]  # type: ignore[index, union-attr]
+        attentions: list[Any] = [layer.cross_attentions[index] for layer in self.layers]  # type: ignore[index]
         kv = [attention.project(memory_BMW) for attention in attentions]
         return Memory(torch.stack(kv).permute(2, 0, 1, 3, 4, 5), mask_BM)
 

@@ -49,4 +49,5 @@ class ClipZeroShot:
 
 def _normalised(vectors: NDArray[np.float16]) -> NDArray[np.float64]:
     wide = vectors.astype(np.float64)
-    return wide / np.maximum(np.linalg.norm(wide, axis=-1, keepdims=True), 1e-12)
+    lengths: NDArray[np.float64] = np.maximum(np.linalg.norm(wide, axis=-1, keepdims=True), 1e-12)
+    return wide / lengths

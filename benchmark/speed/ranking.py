@@ -66,7 +66,8 @@ def measure(*, size: str, vocab_size: int, num_candidates: int, rounds: int) -> 
     random = np.random.default_rng(0)
     torch.manual_seed(0)
     config = SfatConfig(vocab_size=vocab_size, clip_dim=CLIP_DIM, **SIZES[size])
-    model = SfatModel(config).eval()
+    model: Any = SfatModel(config)
+    model.eval()
     collator = Collator(
         encode=lambda text, emotes, most: (1, *(int(word) for word in text.split()[:most]), 2),
         needs=config.needs,

@@ -19,7 +19,7 @@ MAX_CONTEXT_COMMENTS = 15  # the latest ones, as many as the released code draws
 
 # sample: fits the demo's minutes on one core (FACTS §9). small: for real chat on a CPU. base: 138 M parameters with a
 # vocabulary of 50,000, the size of FACTS §7.
-SIZES: dict[str, dict[str, int]] = {
+SIZES: dict[str, dict[str, Any]] = {
     "sample": {"width": 96, "num_heads": 4, "num_context_layers": 1, "num_fusion_layers": 1, "num_decoder_layers": 2},
     "small": {"width": 256, "num_heads": 4, "num_context_layers": 2, "num_fusion_layers": 1, "num_decoder_layers": 3},
     "base": {"width": 768, "num_heads": 12, "num_context_layers": 3, "num_fusion_layers": 1, "num_decoder_layers": 6},

@@ -282,6 +282,7 @@ def load(context: LoadContext, *, name: str) -> LikelihoodCommenter:
     folder, info = checkpoint.find(context, name, bundled=REFERENCE if name == "sfat" else None)
     with checkpoint.quiet():
         model = SfatModel.from_pretrained(folder, local_files_only=True)
+    assert isinstance(model.config, SfatConfig)
     tokenizer = load_tokenizer(folder)
     collator = collator_of(model.config, tokenizer, context)
     return LikelihoodCommenter(
