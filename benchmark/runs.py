@@ -212,7 +212,7 @@ def signature(info: Mapping[str, Any], set_name: str, model: str | None = None) 
     rule = rules[model] if model else "mixed" if len(likelihood) > 1 else next(iter(likelihood), "own")
     return Signature(
         protocol=info["protocol_label"],
-        set=set_name,
+        set=f"{set_name}:{info['part']}" if info["part"] else set_name,
         data=info["data_digest"][:8],
         cand=info["candidates"][set_name][:8],
         split=info["split_by"],
@@ -291,5 +291,6 @@ def rescore(path: Path | str, *, only: Collection[str] | None = None) -> Run:
         kept.append(task.only(np.array([group not in broken for group in task.group_ids.tolist()], dtype=np.bool_)))
     if not any(len(task) for task in kept if task.split == "test"):
         raise MissingInput("no test clip of this run is left", fix="bench on the new candidate sets")
-    info = dict(run.info, run_id=f"{run.run_id}-on-{digest_json(allowed.tolist())[:8]}")
+    part = f"on-{digest_json(allowed.tolist())[:8]}"
+    info = dict(run.info, run_id=f"{run.run_id}-{part}", part=part)
     return write_run_folder(run.path.with_name(info["run_id"]), info, kept, blocks)

@@ -78,7 +78,8 @@ def _cells(info: Json, metrics: Json) -> tuple[list[str], list[tuple[str, list[s
 
 def heading(info: Json) -> str:
     simulated = "SIMULATED DATA: shows that a mechanism works, never how well. " if info["simulated"] else ""
-    return f"{simulated}protocol {info['protocol_label']}, test clips, split by {info['split_by']}"
+    part = f"ONLY A PART OF THE SETS ({info['part']}). " if info["part"] else ""
+    return f"{simulated}{part}protocol {info['protocol_label']}, test clips, split by {info['split_by']}"
 
 
 def notes(info: Json, metrics: Json) -> list[str]:

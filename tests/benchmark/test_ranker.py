@@ -264,7 +264,7 @@ def test_the_order_of_clips_and_of_candidates_changes_no_digit(world):
 def test_batches_change_no_digit(world, monkeypatch):
     before = world.bench(TfIdfToContext(), Knowing(world, "frames", "eyes"), run_id="whole").results
     for name in ("BATCH_CLIPS", "CHUNK_CLIPS"):
-        monkeypatch.setattr(f"videochat.benchmark.ranker.{name}", 1)
+        monkeypatch.setattr(f"videochat.benchmark.scoring.{name}", 1)
     after = world.bench(TfIdfToContext(), Knowing(world, "frames", "eyes"), run_id="single").results
     assert before == after
 
@@ -312,8 +312,8 @@ def test_minus_infinity_is_ranked(world):
             return [ClipScores(score=np.full(len(ids), -np.inf)) for ids in candidates]
 
     run = world.bench(Never(), swaps=False)
-    assert rows(run, model="never", stratum="all", metric="MRR", k=10)["value"].to_list() == pytest.approx(
-        [0.2929] * 3, abs=1e-4
+    assert rows(run, model="never", stratum="all", metric="MRR")["value"].to_list() == pytest.approx(
+        [0.2929] * 4, abs=1e-4
     )
 
 
@@ -387,6 +387,13 @@ def test_frame_weights_are_kept(world, run):
     table = pq.read_table(run.path / "weights.parquet").to_pylist()
     assert len(table) == len(world.sets.clip_union("test"))
     assert all(len(row["frame_ms"]) == len(row["weight"]) for row in table)
+
+
+def test_a_part_of_the_sets_never_signs_as_the_whole(world):
+    first = world.sets.first(20)
+    run = bench(world.workspace, world.dataset, first, [Length()], extra={"limit": 20}, swaps=False)
+    assert run.info["signatures"]["random10"].split("|")[2] == "random10:first20"
+    assert "ONLY A PART OF THE SETS (first20)" in run.table()
 
 
 def test_who_may_enter(world):

@@ -52,6 +52,7 @@ def test_a_takedown_drops_whole_groups(run, tmp_path):
     allowed = {str(clip) for task in run.tasks() for clip in task.clip_ids} - {gone}
     left = rescore(copy, only=allowed)
     assert left.run_id.startswith(f"{run.run_id}-on-")
+    assert left.info["signatures"]["random10"].split("|")[2] == f"random10:{left.info['part']}"
     rows = left.metrics()
     blind = rows[(rows["model"] == "length") & (rows["stratum"] == "all") & (rows["metric"] == "R@1")]
     assert blind["value"].to_list() == pytest.approx([0.1] * len(blind))  # still balanced
@@ -74,7 +75,7 @@ def test_the_table_says_what_it_shows(run):
     assert max(map(len, text.splitlines())) <= 110
     for name in run.info["sets"]:
         assert run.info["signatures"][name] in text
-        assert Signature.parse(run.info["signatures"][name]).set == name
+        assert Signature.parse(run.info["signatures"][name]).set == name  # all of it
     order = [text.index(f"\n{name} ") for name in ("tfidf", "-length", "oracle", "golden-random", "reversed")]
     assert order == sorted(order)
     assert "R@2" in run.table(wide=True) and "no-generic" in run.table(wide=True)
