@@ -33,6 +33,7 @@ def test_every_window_of_a_clip_is_busy_and_unambiguous() -> None:
             assert all(2_000 <= e.end_ms - e.start_ms <= 4_000 for e in inside)
             names = [e.object for e in inside + grouped.get(window - 1, [])]
             assert len(set(names)) == len(names)
+            assert len({e.colour for e in inside}) == len(inside)  # else the mean of all frames would favour one
 
 
 def test_all_objects_and_colours_come_up_equally_often() -> None:

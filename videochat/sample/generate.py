@@ -24,7 +24,7 @@ from ..schema import Recording, clip_id
 from ..workspace import Workspace
 from .world import GEOMETRY, WORLDS, WorldSpec, category, channel_name, plan_events, recording_id
 
-FORMAT = 1  # of truth.json and of what is written; a change makes every recording again
+FORMAT = 2  # of truth.json and of what is written; a change makes every recording again
 STEP = "sample"
 
 

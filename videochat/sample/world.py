@@ -2,7 +2,7 @@
 
 A recording shows one scene. In every clip window [start - 10 s, start + 20 s) five or six events happen: one object
 in one colour moves for 2 to 4 s, then the scene is empty again. Objects of a window and of the window before it are
-distinct, so that a name in chat points at one event at most. Everything here is simulated; figures behind the
+distinct, so that a name in chat points at one event at most; so are the colours of a window. Everything here is simulated; figures behind the
 parameters are in FACTS §9 (several events a clip make the mean of all frames ambiguous, noise in chat keeps the
 popularity set honest).
 
@@ -162,7 +162,8 @@ def plan_events(spec: WorldSpec, seed: int, index: int, duration_ms: int) -> lis
         spans = _spans(spec, rng, start, end)
         names = rng.sample([name for name in OBJECTS if name not in before], len(spans))
         before = set(names)
-        for (begin, finish), name in zip(spans, names, strict=True):
+        colours = rng.sample(COLOURS, len(spans))  # a colour shown twice would stand out in the mean of all frames
+        for (begin, finish), name, colour in zip(spans, names, colours, strict=True):
             size = rng.choice((64, 72, 80))
             middle = (spec.width // 2, spec.height // 2)
             reach = (spec.height - size) // 2 - 14  # movement stays inside the central square
@@ -172,7 +173,7 @@ def plan_events(spec: WorldSpec, seed: int, index: int, duration_ms: int) -> lis
                     end_ms=finish,
                     window=window,
                     object=name,
-                    colour=rng.choice(COLOURS),
+                    colour=colour,
                     action=rng.choice(ACTIONS),
                     size=size,
                     x=middle[0] + rng.randint(-reach, reach),
