@@ -14,8 +14,6 @@ import re
 import unicodedata
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from .chat import SLOT, Chat
@@ -134,8 +132,3 @@ def unicode(chat: Chat) -> NDArray[np.bool_]:
 @rewrite("elongation", "runs of 3 or more equal characters cut (looool -> lool); digits stay")
 def elongation(chat: Chat) -> NDArray[np.bool_]:
     return chat.rewrite(shorten(chat.texts.to_pylist(), chat.config.elongation_keep))
-
-
-def tidy(texts: pa.Array) -> pa.Array:
-    """Collapse the spaces that a removal left. Texts hold no other white space after `unicode`."""
-    return pc.ascii_trim_whitespace(pc.replace_substring_regex(texts, " {2,}", " "))

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from .characters import shorten
+from .characters import normalize, shorten
 from .chat import SLOT, Chat
 from .rules import rewrite
 
@@ -26,7 +26,7 @@ CHEERMOTES = (
 )
 _CHEER = re.compile(rf"(?:{CHEERMOTES})[0-9]+")
 _NAME = re.compile(r"(\w+)(?:'s\b)?,?")
-_LOOSE = re.compile(r" +([!?.,;:]+)(?= |$)")  # what a removed name left: "hi !" becomes "hi!"
+_LOOSE = re.compile(r"(?<=[^ !?.,;:\x01]) +([!?.,;:]+)(?= |$)")  # what a removed name left: "hi !" becomes "hi!"
 MIN_PLAIN_NAME = 9  # a login without digit or underscore is taken for a name only if it is at least so long
 
 
@@ -76,7 +76,7 @@ def name(chat: Chat) -> NDArray[np.bool_]:
     words = pc.replace_substring_regex(pc.utf8_lower(chat.texts), r"[^\p{L}\p{M}\p{N}_]+", " ")
     for index in _texts_with_words(words, pa.array(sorted(names), pa.string())).tolist():
         kept = _NAME.sub(lambda match: " " if match[1].casefold() in names else match[0], texts[index])
-        texts[index] = _LOOSE.sub(r"\1", " ".join(kept.split()))
+        texts[index] = _LOOSE.sub(r"\1", normalize([kept])[0])
     return chat.rewrite(texts)
 
 

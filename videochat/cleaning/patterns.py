@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from .characters import tidy
+from .characters import normalize
 from .chat import Chat
 from .rules import drop, rewrite
 
@@ -31,7 +31,7 @@ _NOTICE = (
 
 _EMAIL = r"[^\s@]@[^\s@.]+(?:\.[^\s@.]+)*\.[A-Za-z]{2}"
 _MENTION = rf"@{WORD}+(?:'s\b|[,:])?"
-_LOOSE = r" +([!?.,;:]+(?: |$))"  # what a removed name left: "hi !" becomes "hi!"
+_LOOSE = r"([^ !?.,;:\x01]) +([!?.,;:]+(?: |$))"  # what a removed name left: "hi !" becomes "hi!"
 # International or grouped numbers of 9-15 digits; a bare run of digits ("1000000000") is a score or a joke.
 _PHONE = (
     r"(?:^|[^\w.,:/$€£#-])(?:\+\d{1,3}[ .-]?(?:\(?\d{1,4}\)?[ .-]?){2,5}\d{2,4}"
@@ -79,7 +79,8 @@ def mention(chat: Chat) -> NDArray[np.bool_]:
 
 
 def _without_mentions(texts: pa.Array) -> pa.Array:
-    return tidy(pc.replace_substring_regex(pc.replace_substring_regex(texts, _MENTION, " "), _LOOSE, r"\1"))
+    texts = pc.replace_substring_regex(texts, _MENTION, " ")
+    return pa.array(normalize(pc.replace_substring_regex(texts, _LOOSE, r"\1\2").to_pylist()), pa.string())
 
 
 @drop("phone", "holds a telephone number", private=True)
