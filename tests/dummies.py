@@ -47,7 +47,13 @@ def make_clips(
                 )
                 responses = tuple(
                     Comment(offset_ms=start + 20_000 + 900 * n, author=f"u_{n}", text=text, emotes=("Kappa",))
-                    for n, text in enumerate((f"{colour} one number {index}", "lol", f"so {colour} {index}{part}"))
+                    for n, text in enumerate(
+                        (
+                            f"{colour} one number {index}",
+                            "lol" if index % 4 == 0 else f"nice {index}",
+                            f"so {colour} {index}{part}",
+                        )
+                    )
                 )
                 frame_ms = np.arange(max(0, start - 10_000), start + 30_000, 1_000, dtype=np.int32)
                 frames = np.stack([_unit(random.standard_normal(width)) for _ in frame_ms])

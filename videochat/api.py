@@ -31,15 +31,20 @@ def load(root: Path | str = "videochat-data") -> Dataset:
     return Dataset.open(root)
 
 
-def candidates(dataset: Dataset, protocol: str = "v1", *, k: int = 10) -> CandidateSets:
-    """The frozen candidate sets of a protocol: those that are there, else built with `k` candidates a clip."""
+def candidates(dataset: Dataset, protocol: str = "v1", *, k: int | None = None) -> CandidateSets:
+    """The frozen candidate sets of a protocol, with `k` candidates a clip.
+
+    Without `k` those that are there are taken, whatever their k; if there are none, the protocol's default is built.
+    """
     from .benchmark.candidates import build_candidates, load_candidates
 
     workspace = Workspace.open(dataset.root)
+    if k is not None:
+        return build_candidates(workspace, dataset, protocol, k=k)
     try:
         return load_candidates(workspace, dataset, protocol)
     except (MissingInput, Mismatch):  # none yet, or of shards that are no more
-        return build_candidates(workspace, dataset, protocol, k=k)
+        return build_candidates(workspace, dataset, protocol)
 
 
 def evaluate(
@@ -51,12 +56,14 @@ def evaluate(
     train: bool = False,
     options: dict[str, Any] | None = None,
     limit: int | None = None,
+    allow_failed_audit: bool = False,
 ) -> Run:
     """Rank models, together with the simple scorers, on candidate sets (default: protocol v1's).
 
     models: names of the registry (`videochat bench --help` lists them) or Commenter objects. train: train what has
     no checkpoint; without it that is an error which names the `train` line. options: settings of the training
     ("seed", ...). limit: clips of each split (for a try).
+    allow_failed_audit: rank although a golden scorer or a shortcut is off; the table then says so.
     """
     from .benchmark.ranker import bench
 
@@ -69,9 +76,15 @@ def evaluate(
         else name
         for name in wanted
     ]
-    extra = {} if limit is None else {"limit": limit}
-    sets = sets if limit is None else sets.first(limit)
-    return bench(workspace, dataset, sets, entrants, seed=workspace.settings.seed, extra=extra)
+    return bench(
+        workspace,
+        dataset,
+        sets if limit is None else sets.first(limit),
+        entrants,
+        seed=workspace.settings.seed,
+        allow_failed_audit=allow_failed_audit,
+        extra={} if limit is None else {"limit": limit},
+    )
 
 
 SCORERS = ("random", "constant", "length", "popularity", "tfidf")  # ranked beside every model

@@ -38,7 +38,7 @@ class DemoSize:
     """How much is simulated. The default is what FACTS §9 found to fit five minutes on two cores."""
 
     num_recordings: int = 60
-    minutes: float = 12
+    minutes: float = 11  # 22 clips: two groups of 10 that are not neighbours
     split_fractions: tuple[float, float, float] = (0.68, 0.1, 0.22)
 
 

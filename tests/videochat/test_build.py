@@ -65,7 +65,7 @@ def add(workspace: Workspace, item: Recording, *, features: bool = True, seed: i
     workspace.add_recording(item)
     name = item.recording_id
     rows = [(ms, f"{name} says {ms}", True) for ms in range(0, item.duration_ms, 4000)]
-    write_parquet(comments(rows), workspace.comments_path(name), {"stamp": f"c-{name}", "funnel": []})
+    write_parquet(comments(rows), workspace.comments_path(name), {"stamp": f"c-{name}"})
     if not features:
         return
     random = np.random.default_rng(seed)

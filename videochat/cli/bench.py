@@ -144,6 +144,7 @@ def train(
 @device_option
 @click.option("--train", "train_first", is_flag=True, help="Train models that have no checkpoint.")
 @click.option("--wide", is_flag=True, help="Print R@2, R@5 and MR, too.")
+@click.option("--allow-failed-audit", is_flag=True, help="Rank although the audit failed; the table says so.")
 @click.option("--no-report", is_flag=True, help="Do not write report.html.")
 @seed_option
 @limit_clips_option
@@ -157,6 +158,7 @@ def bench(
     device: str,
     train_first: bool,
     wide: bool,
+    allow_failed_audit: bool,
     no_report: bool,
     seed: int | None,
     limit: int | None,
@@ -191,6 +193,7 @@ def bench(
             train=train_first,
             options=_options((), seed),
             limit=limit,
+            allow_failed_audit=allow_failed_audit,
         )
         report_path = None if no_report else write_report(run, workspace)
     text = run.table(wide=wide)

@@ -89,7 +89,11 @@ def sample(
 @click.option("--info", type=click.Path(path_type=Path), help="A vod.json or info.json with id, channel, duration.")
 @click.option("--features", type=click.Path(path_type=Path), help="Frame features made elsewhere: .npy or .npz (N, D).")
 @click.option("--feature-times", type=click.Path(path_type=Path), help="Their timestamps in ms (.npy).")
+@click.option("--feature-step-ms", type=click.IntRange(min=1), help="Their distance in ms, where no times are given.")
 @click.option("--features-clip", default="", help="The CLIP that made them, such as ViT-B-32:openai.")
+@click.option("--platform", help="Where it comes from, such as twitch; with --platform-id it makes the id.")
+@click.option("--platform-id", help="The recording's id there.")
+@click.option("--replace", is_flag=True, help="Replace a recording of the same id and other content.")
 @click.option("--list", "list_file", type=click.Path(path_type=Path), help="A CSV or JSONL list of many recordings.")
 @limit_option
 @workers_option
@@ -102,6 +106,7 @@ def sample(
 def import_(
     data: Path,
     list_file: Path | None,
+    replace: bool,
     limit: int | None,
     workers: int | None,
     dry_run: bool,
@@ -128,7 +133,7 @@ def import_(
         return 0
     workspace = _open_or_create(data)
     with workspace.lock():
-        summary = import_recordings(workspace, items, limit=limit, num_workers=workers)
+        summary = import_recordings(workspace, items, limit=limit, num_workers=workers, replace=replace)
     return emit_summary(summary, as_json)
 
 
