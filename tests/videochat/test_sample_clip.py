@@ -28,8 +28,13 @@ def test_tokenizer_keeps_the_rules_that_open_clip_needs() -> None:
     assert vocabulary["[PAD]"] == 0
     assert vocabulary["[END]"] == max(vocabulary.values()) == len(vocabulary) - 1
     assert set(captions.vocabulary()) == set(vocabulary) - {"[PAD]", "[UNK]", "[END]"}
+
+
+@pytest.mark.slow
+def test_open_clip_loads_the_tokenizer_offline() -> None:
     import open_clip
 
+    vocabulary = json.loads((FOLDER / "tokenizer.json").read_text())["model"]["vocab"]
     tokenizer = open_clip.get_tokenizer(f"local-dir:{FOLDER}")
     upper, lower = tokenizer(["LOOK at that KEY!!", "look at that key"])
     assert upper.tolist() == lower.tolist()

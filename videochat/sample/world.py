@@ -2,9 +2,9 @@
 
 A recording shows one scene. In every clip window [start - 10 s, start + 20 s) five or six events happen: one object
 in one colour moves for 2 to 4 s, then the scene is empty again. Objects of a window and of the window before it are
-distinct, so that a name in chat points at one event at most; so are the colours of a window. Everything here is simulated; figures behind the
-parameters are in FACTS §9 (several events a clip make the mean of all frames ambiguous, noise in chat keeps the
-popularity set honest).
+distinct, so that a name in chat points at one event at most; so are the colours of a window. Everything here is
+simulated; figures behind the parameters are in FACTS §9 (several events a clip make the mean of all frames ambiguous,
+noise in chat keeps the popularity set honest).
 
     spec = WorldSpec()
     events = plan_events(spec, seed=0, index=3, duration_ms=720_000)
