@@ -262,14 +262,14 @@ def test_danmaku() -> None:
     texts = [
         "主播好强啊这波操作",
         "23333333",
-        "哈哈哈哈哈哈",
+        "哈哈/n哈哈哈哈",
         "awsl",
         "前方高能！",
         "これは素晴らしい配信でした、ありがとう",
     ]
     rows = cleaned([message(text, author=None, author_id=None) for text in texts], language="zh", platform="bilibili")
     assert [row["reason"] for row in rows] == [None] * 5 + ["language"]
-    assert [row["text"] for row in rows[:4]] == ["主播好强啊这波操作", "23333333", "哈哈", "awsl"]
+    assert [row["text"] for row in rows[:4]] == ["主播好强啊这波操作", "23333333", "哈哈 哈哈", "awsl"]
     assert rows[0]["author"] == "" and rows[0]["language"] == "zh"
 
 

@@ -49,8 +49,8 @@ def put(workspace: Workspace, name: str, messages: list[tuple[int, str | None, s
         }
         for n, (at, who, text) in enumerate(messages)
     ]
-    with gzip.open(folder / recording.chat, "wb") as handle:
-        handle.write(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    data = b"".join(orjson.dumps(line) + b"\n" for line in lines)
+    (folder / recording.chat).write_bytes(gzip.compress(data, mtime=0))
     workspace.add_recording(recording)
     return recording
 

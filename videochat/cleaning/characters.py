@@ -20,6 +20,7 @@ from .chat import SLOT, Chat
 from .rules import rewrite
 
 JOINER = "\0"
+LINE_BREAK_PLATFORMS = ("acfun", "bilibili")  # their players break the line at "/n"
 _DIGITS = "0123456789٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹"
 _QUOTES = {0xB4: "'", 0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'}  # what phones type for ' and "
 _INVISIBLE = (0x00AD, 0x034F, 0x061C, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180E, 0x200B, 0x200E, 0x200F)
@@ -126,7 +127,10 @@ def _run_lengths(begins: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 @rewrite("unicode", "NFKC, invisible characters removed, white space collapsed")
 def unicode(chat: Chat) -> NDArray[np.bool_]:
-    return chat.rewrite(normalize(chat.texts.to_pylist()))
+    texts = chat.texts.to_pylist()
+    if chat.recording.platform in LINE_BREAK_PLATFORMS:
+        texts = [text.replace("/n", " ") for text in texts]
+    return chat.rewrite(normalize(texts))
 
 
 @rewrite("elongation", "runs of 3 or more equal characters cut (looool -> lool); digits stay")
