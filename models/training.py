@@ -129,10 +129,14 @@ class _Stage:
         state_path: Path | None,
         device: str,
     ) -> None:
-        from accelerate import Accelerator
+        from accelerate import Accelerator, DistributedDataParallelKwargs
 
         bf16 = device != "cpu" and torch.cuda.is_bf16_supported()
-        self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision="bf16" if bf16 else "no")
+        # queries to a memory of one vector cannot matter and get no gradient
+        parallel = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(
+            cpu=device == "cpu", mixed_precision="bf16" if bf16 else "no", kwargs_handlers=[parallel]
+        )
         self.plain = model.to(self.accelerator.device)
         self.stage, self.seed, self.settings, self.state_path = stage, seed, settings, state_path
         self.num_items, self.make_batch, self.evaluate = num_items, make_batch, evaluate
