@@ -166,4 +166,5 @@ def load_clip(spec: str, device: str = "cpu", allow_untrained: bool = False) -> 
     Raises UsageError for an unknown name or an absent device, MissingInput for absent weights, VideochatError if the
     model hub cannot be reached.
     """
-    return ClipModel(load(spec, allow_untrained=allow_untrained), resolve_device(device))
+    device = resolve_device(device)
+    return ClipModel(load(spec, allow_untrained=allow_untrained), device)

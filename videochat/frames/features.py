@@ -181,16 +181,21 @@ def reusable(root: Path | None) -> dict[str, Path]:
 
 
 def plan_features(workspace: Workspace, *, limit: int | None = None, retry: str | None = None) -> dict[str, Any]:
-    """What build_features would do, without loading a model: recordings, hours and frames to decode."""
+    """What build_features would do, without loading weights: recordings, hours and frames to decode, and about how
+    many bytes of frame files (None where the model's width is not known without its weights)."""
+    from .weights import embedding_width
+
     step_ms = workspace.settings.geometry.frame_step_ms
     recordings = select(workspace, STEP, limit=limit, retry=retry)
     videos = [r for r in recordings if r.video or r.features]
     frames = sum(-(-r.duration_ms // step_ms) for r in videos)
+    width = embedding_width(workspace.settings.clip) if videos else None
     return {
         "recordings": len(videos),
         "text_only": len(recordings) - len(videos),
         "hours": round(sum(r.duration_ms for r in videos) / 3_600_000, 3),
         "frames": frames,
+        "bytes": frames * (2 * width + 8) if width else None,
         "clip": workspace.settings.clip,
         "decoder": DECODER_VERSION,
     }

@@ -217,6 +217,6 @@ class Run:
         video = video.filter("fps", fps=f"1000/{step_ms}", round="up", start_time=0)
         if picks is not None:
             video = video.filter("select", picks)
-        video = video.filter("scale", self.width, self.height, flags="bicubic")
+        video = video.filter("scale", self.width, self.height, flags="bicubic+full_chroma_int+accurate_rnd")
         video = video.filter("showinfo", checksum=0)
         return ffmpeg.output(video, "pipe:", format="rawvideo", pix_fmt="rgb24", fps_mode="passthrough")

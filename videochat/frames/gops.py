@@ -141,6 +141,8 @@ def planned(context: Any, packets: Iterator[Any], plan: Plan) -> Iterator[Any]:
     while group is not None:
         following = next(incoming, None)
         until = None if following is None else following.key_pts
+        if len(set(group.shown())) < len(group.shown()):
+            raise PlanFailed("two pictures have the same presentation time")
         if until is not None and until <= group.key_pts:
             raise PlanFailed("keyframes go backward in time")
         own = {pts for pts in group.shown() if pts >= group.key_pts}

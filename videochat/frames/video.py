@@ -93,7 +93,8 @@ def declared_end(container: Any, stream: Any) -> Fraction | None:
     if stream.duration is not None:
         return Fraction(stream.time_base) * int((stream.start_time or 0) + stream.duration)
     if container.duration is not None:
-        return Fraction((container.start_time or 0) + container.duration, 1_000_000)
+        begin = 0 if "matroska" in container.format.name else container.start_time or 0  # Matroska counts from 0
+        return Fraction(begin + container.duration, 1_000_000)
     return None
 
 
