@@ -64,7 +64,7 @@ EMOTES = [(f"channel{name}", str(number)) for number, name in enumerate(("Hype",
 
 def message(random_: random.Random, number: int) -> RawMessage:
     """One raw message; ids and authors as Twitch has them."""
-    if random_.random() < 0.22:
+    if random_.random() < 0.12:
         text = SHORT[min(int(random_.paretovariate(1)) - 1, len(SHORT) - 1)]
     else:
         text = " ".join(random_.choices(WORDS, k=1 + min(int(random_.expovariate(0.18)), 40)))
@@ -75,7 +75,7 @@ def message(random_: random.Random, number: int) -> RawMessage:
         text = random_.choice(("!drops", "see https://example.com/x", text + "!!!!!!", text.upper() + "OOOOO"))
     fragments: list[tuple[str, str | None]] = [(text, None)]
     if random_.random() < 0.29:
-        fragments = [] if random_.random() < 0.4 else [(text + " ", None)]
+        fragments = [] if random_.random() < 0.3 else [(text + " ", None)]
         fragments += [random_.choice(EMOTES), (" ", None), random_.choice(EMOTES)]
     author = f"viewer_{min(int(random_.paretovariate(0.6)), 30_000)}"
     return {
@@ -83,7 +83,7 @@ def message(random_: random.Random, number: int) -> RawMessage:
         "offset_ms": number // 3 * 1000,
         "author": author,
         "author_id": author[7:],
-        "badges": ["subscriber"] if random_.random() < 0.4 else [],
+        "badges": ["subscriber"] if random_.random() < 0.3 else [],
         "fragments": fragments,
     }
 

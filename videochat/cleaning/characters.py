@@ -99,30 +99,20 @@ def _collapse(joined: str) -> str:
 
 
 def shorten(texts: list[str], keep: int) -> list[str]:
-    """Runs of >= 3 equal characters cut to `keep`, as PROTOCOL's key does (to 2); but digits stay ("1000"), and full
-    stops keep three ("..."). Idempotent."""
-    joined = JOINER.join(texts)
-    points = np.frombuffer(joined.encode("utf-32-le"), dtype=np.uint32)
-    if len(points) < 3:
+    """Runs of >= 3 equal characters cut to `keep` >= 2, as PROTOCOL's key does (to 2); but digits stay ("1000"), and
+    full stops keep three ("..."). Idempotent."""
+    points = np.frombuffer(JOINER.join(texts).encode("utf-32-le"), dtype=np.uint32)
+    same = points[1:] == points[:-1]
+    late = np.flatnonzero(same[1:] & same[:-1]) + 2  # the third and later characters of all runs
+    if not len(late):
         return texts
-    index = np.arange(len(points))
-    begins = np.concatenate([[True], points[1:] != points[:-1]])
-    place = index - np.maximum.accumulate(np.where(begins, index, 0))  # 0-based place within its run
-    stays = place < keep
-    late = np.flatnonzero(~stays)
+    index = np.arange(len(late))
+    begins = np.concatenate([[True], np.diff(late) != 1])
+    place = 2 + index - np.maximum.accumulate(np.where(begins, index, 0))  # 0-based place within its run
     limits = np.full(len(late), keep)
     limits[points[late] == ord(".")] = max(keep, 3)
     limits[np.isin(points[late], [ord(char) for char in _DIGITS + JOINER])] = len(points)
-    length = _run_lengths(begins)[late]
-    stays[late] = (place[late] < limits) | (length < 3)
-    return points[stays].tobytes().decode("utf-32-le").split(JOINER)
-
-
-def _run_lengths(begins: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """For each character the length of the run that it is in."""
-    starts = np.flatnonzero(begins)
-    lengths = np.diff(np.append(starts, len(begins)))
-    return np.repeat(lengths, lengths)
+    return np.delete(points, late[place >= limits]).tobytes().decode("utf-32-le").split(JOINER)
 
 
 @rewrite("unicode", "NFKC, invisible characters removed, white space collapsed")

@@ -47,7 +47,9 @@ class CleaningConfig:
     language_threshold: float = 0.9
 
     def __post_init__(self) -> None:
-        whole = ("max_chars", "elongation_keep", "copypasta_keep", "copypasta_keep_author", "bot_min_repeats")
+        if self.elongation_keep < 2:
+            raise UsageError(f"elongation_keep is {self.elongation_keep}", fix="a whole number of at least 2")
+        whole = ("max_chars", "copypasta_keep", "copypasta_keep_author", "bot_min_repeats")
         for name in whole:
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}", fix="a whole number of at least 1")
