@@ -152,6 +152,17 @@ def test_running_again_does_nothing_and_a_changed_input_is_done_again(
     assert parquet_metadata(workspace.frames_path("a"))["mode"] == "keyframe"
 
 
+def test_frames_of_a_video_that_broke_since_do_not_stay(tmp_path: Path, clip_folder: Path, videos: Path) -> None:
+    workspace = workspace_at(tmp_path, clip_folder)
+    add(workspace, "a", videos / "whole.mp4")
+    build_features(workspace, device="cpu")
+    broken = workspace.recordings()[0].to_json() | {"video_digest": digest_file(videos / "text.mp4")}
+    (workspace.raw_dir("a") / "video.mp4").write_text("not a video")
+    workspace.add_recording(Recording.from_json(broken))
+    assert build_features(workspace, device="cpu").exit_code == 3
+    assert not workspace.frames_path("a").exists()
+
+
 def test_bytes_do_not_depend_on_the_number_of_threads(
     tmp_path: Path, clip_folder: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

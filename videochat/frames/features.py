@@ -21,7 +21,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from ..engines.local import StepSummary, attempt, available_cores, select
-from ..errors import MissingInput
+from ..errors import BadRecording, MissingInput
 from ..files import parquet_metadata
 from ..progress import progress, say
 from ..schema import Recording
@@ -128,7 +128,12 @@ class Jobs:
             return {"skipped": "no video"}
         if not self.workspace.comments_path(recording.recording_id).exists():
             return {"skipped": "its comments could not be cleaned"}
-        frames = FrameJob(self.workspace, recording, self.clip.model, self.mode, self.stop).run(self.pool, self.reuse)
+        job = FrameJob(self.workspace, recording, self.clip.model, self.mode, self.stop)
+        try:
+            frames = job.run(self.pool, self.reuse)
+        except BadRecording:
+            job.path.unlink(missing_ok=True)  # made from inputs that are no more: `build` must not find it
+            raise
         texts = TextJob(self.workspace, recording, self.clip.model).run(self.pool)
         return None if frames is None and texts is None else {**(texts or {}), **(frames or {})}
 

@@ -191,7 +191,7 @@ def imported(
     wanted = np.asarray(times_ms, np.int64)
     last = np.searchsorted(given_ms, wanted, side="right") - 1
     spacing = int(np.median(np.diff(given_ms))) if len(given_ms) > 1 else 0
-    covered = (last >= 0) & (wanted <= given_ms[-1] + max(spacing, 1000))
+    covered = (last >= 0) & (wanted < given_ms[-1] + max(spacing, 1000))
     norm = np.linalg.norm(given, axis=1, keepdims=True)
     unit = (given / np.maximum(norm, 1e-12)).astype(np.float16)
     rows = last[covered]
