@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 INFO = "training.json"
+TOOLS = {"tool", "open_clip", "decoder", "precision", "version"}  # of a fingerprint: what may differ by rounding only
 
 
 def clip_fingerprint(dataset: Dataset) -> dict[str, Any] | None:
@@ -113,7 +114,7 @@ def check_fits(name: str, info: dict[str, Any], dataset: Dataset) -> None:
     """Raise Mismatch if features differ in meaning, or if dev or test recordings were trained on."""
     if info["needs"]:
         theirs, ours = info["clip_fingerprint"], clip_fingerprint(dataset)
-        if info["clip_dim"] != dataset.dim or theirs != ours:
+        if info["clip_dim"] != dataset.dim or meaning(theirs) != meaning(ours):
             raise Mismatch(
                 f"{name} was trained on features of {_named(theirs)}, these are of {_named(ours)}",
                 fix=train_line(name),
@@ -124,6 +125,14 @@ def check_fits(name: str, info: dict[str, Any], dataset: Dataset) -> None:
             f"{name} was trained on {len(seen)} of the recordings that this dataset would test it on",
             fix=train_line(name),
         )
+
+
+def meaning(fingerprint: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The part of a fingerprint that says what a feature means: weights, tokenizer and preprocessing, not the tools."""
+    if fingerprint is None:
+        return None
+    tools = TOOLS | ({"model"} if fingerprint.get("weights") else set())  # the weights' digest says more than a name
+    return {key: value for key, value in fingerprint.items() if key not in tools}
 
 
 def _named(fingerprint: dict[str, Any] | None) -> str:

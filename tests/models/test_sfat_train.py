@@ -125,6 +125,28 @@ def test_a_checkpoint_that_has_seen_the_test_recordings_is_refused(context, tmp_
         MODELS["sfat"].load(moved)
 
 
+def test_the_bundled_model_serves_simulated_workspaces_with_its_own_clip(context, tmp_path, dummies):
+    from videochat.models.checkpoint import find
+
+    MODELS["sfat"].train(context)
+    bundled = context.checkpoint
+    fresh = make_context(tmp_path / "fresh", dummies, seed=1)
+    assert find(fresh, "sfat", bundled=bundled)[0] == bundled
+    other_seed = dataclasses.replace(fresh, checkpoint=fresh.workspace.checkpoint_dir("sfat-seed1"))
+    with pytest.raises(MissingInput, match="videochat train"):
+        find(other_seed, "sfat", bundled=bundled)
+    with pytest.raises(MissingInput, match="videochat train"):
+        find(make_context(tmp_path / "real", dummies, simulated=False), "sfat", bundled=bundled)
+    fresh.dataset.manifest["clip_fingerprint"] = {"model": "dummy", "tool": "videochat 9.9"}
+    assert find(fresh, "sfat", bundled=bundled)[0] == bundled  # another version of the tool, the same features
+    fresh.dataset.manifest["clip_fingerprint"] = {"model": "another"}
+    with pytest.raises(Mismatch, match="features of"):
+        find(fresh, "sfat", bundled=bundled)
+    seen = make_context(tmp_path / "seen", dummies, num_channels=3)
+    with pytest.raises(Mismatch, match="of the recordings"):
+        find(seen, "sfat", bundled=bundled)
+
+
 def test_oracle_frames_need_simulated_data(tmp_path, dummies):
     context = make_context(tmp_path / "w", dummies, "sfat-oracle", simulated=False)
     with pytest.raises(MissingInput, match="simulated"):
