@@ -114,6 +114,7 @@ def measure(root: Path, *, num_videos: int, seconds: int, height: int, model: st
         return np.stack([clip.prepare(f.rgb) for f in frames_at(path, step_ms=step_ms, mode=mode, shortest=shortest)])
 
     clip.encode_images(decode(paths[0])[:8])  # warm
+    assert clip.fingerprint  # computed once for each model, as its weights are loaded once
     pictures, decode_wall, decode_cpu = timed(decode, paths, cores)
     by_path = dict(zip(paths, pictures, strict=True))
     _, encode_wall, encode_cpu = timed(lambda path: clip.encode_images(by_path[path]), paths, cores)

@@ -8,7 +8,6 @@ texts/s). Other towers (bidirectional, class token, padding mask) run at full le
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +35,10 @@ class TextTower:
         if inner is not None and hasattr(inner, "backend_tokenizer"):
             text = inner.backend_tokenizer.to_str()
         else:
-            merges = sorted((list(pair), rank) for pair, rank in self._tokenizer.bpe_ranks.items())
-            text = json.dumps([self._tokenizer.encoder, merges], sort_keys=True)
+            known = self._tokenizer
+            ranked = sorted(known.bpe_ranks, key=known.bpe_ranks.__getitem__)
+            tokens = sorted(known.encoder, key=known.encoder.__getitem__)
+            text = "\n".join([*tokens, *(" ".join(pair) for pair in ranked)])
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
