@@ -71,7 +71,7 @@ class SfatTraining:
 
 # What the sizes change: small steps for large widths (chosen on dev of simulated and of real chat).
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "sample": {"vocab_size": 2048},
+    "sample": {"vocab_size": 2048, "epochs": 12, "mlm_epochs": 3},
     "small": {"learning_rate": 1e-3, "mlm_learning_rate": 1e-3, "epochs": 8, "mlm_epochs": 2, "patience": 2},
     "base": {
         "vocab_size": 50_000,
