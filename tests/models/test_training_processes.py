@@ -31,7 +31,7 @@ def test_two_processes_follow_the_curve_of_one(tmp_path: Path, dummies) -> None:
     dummies.make_dataset(tmp_path / "w", num_channels=4, clips_per_recording=6, dim=8)
     script = tmp_path / "train.py"
     script.write_text(SCRIPT)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29653"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for name, command in (("one", [sys.executable]), ("two", launch)):
         done = subprocess.run(
             [*command, str(script), str(tmp_path / "w"), name], capture_output=True, text=True, check=False
