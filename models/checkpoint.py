@@ -57,6 +57,7 @@ def write(
     with quiet():
         model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)  # safetensors makes it readable by its owner alone
     write_text(folder / "training.jsonl", "".join(json.dumps(row, sort_keys=True) + "\n" for row in log))
     write_text(folder / "README.md", card)
     write_json(folder / INFO, info)
