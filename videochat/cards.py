@@ -35,7 +35,7 @@ def write_card(dataset_manifest: Mapping[str, Any], funnel: Sequence[Mapping[str
 
     dataset_manifest: the figures of the build, with the keys of REQUIRED and `clip_fingerprint` (dict or null);
         `files` are relative to `out_dir`, "<split>/<name>.parquet", with sha256, bytes and rows.
-    funnel: rows of `cleaning.funnel.funnel` as dicts (rule, summary, drops, count, left, share), the raw messages first.
+    funnel: rows of `cleaning.funnel.funnel` as dicts (rule, summary, drops, count, left, share), raw messages first.
     Raises UsageError if a figure is missing: a card with holes is not written.
     """
     if missing := sorted(REQUIRED - set(dataset_manifest)):
