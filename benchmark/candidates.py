@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["assemble", "build_candidates", "describe", "load_candidates", "plan_candidates", "stamp_of"]
 
-FORMAT_VERSION = 1  # changes whenever the same input gives other sets
+FORMAT_VERSION = 2  # changes whenever the same input gives other sets
 RANKED_SPLITS = ("dev", "test")
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from . import score_rules
 from .metrics import METRICS, RECIPROCAL_RANK, Metric, Recall, tie_counts
 from .scores import CHAT_SWAPPED, REAL, VIDEO_SWAPPED, ScoreBlock
-from .statistics import MIN_CLUSTERS, Bootstrap, cluster_sums, holm, interval, macro_mean, sign_flip_p
+from .statistics import Bootstrap, Resampled, cluster_sums, holm, macro_mean, sign_flip_p
 from .tasks import Task
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class _Evaluator:
                     if (block := self.block(entry.name, REAL, task)) is not None:
                         values = self.values(block, rule, task, (RECIPROCAL_RANK,))
                         codes = np.unique(task.categories, return_inverse=True)[1]
-                        means.append(float(macro_mean(values, codes, codes, nothing)[0][0]))
+                        means.append(float(macro_mean(values, codes, np.zeros_like(codes), nothing).point[0]))
                 if means:
                     results[entry.name][rule] = round(float(np.mean(means)), DIGITS)
             self.rules[entry.name] = score_rules.choose(results[entry.name]) if results[entry.name] else rules[0]
@@ -181,13 +181,8 @@ class _Evaluator:
 
     def mean_with_interval(self, values: Floats, clusters: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
         """Means of the columns of (n, M) with their bootstrap interval; NaN bounds below 10 clusters."""
-        unknown = np.full(values.shape[1], np.nan)
-        counts = np.bincount(clusters, minlength=self.bootstrap.num_clusters).astype(np.float64)
-        point = values.sum(axis=0) / len(values)
-        if np.count_nonzero(counts) < MIN_CLUSTERS:
-            return point, unknown, unknown
-        sums = cluster_sums(values, clusters, self.bootstrap.num_clusters)
-        return point, *interval(self.bootstrap.means(sums, counts))
+        mean = macro_mean(values, np.zeros_like(clusters), clusters, self.bootstrap)
+        return mean.point, *mean.interval()
 
     def per_category(self) -> list[dict[str, Any]]:
         rows = []
@@ -213,18 +208,12 @@ class _Evaluator:
 
     def official_of(self, parts: Sequence[tuple[Task, Floats]]) -> tuple[Floats, Floats, Floats]:
         """Macro over categories, mean over the sets, of columns (n, M): point, low, high."""
-        points, samples = [], []
+        means = []
         for task, values in parts:
             codes = np.unique(task.categories, return_inverse=True)[1]
-            point, drawn = macro_mean(values, codes, self.clusters(task), self.bootstrap)
-            points.append(point)
-            if drawn is not None:
-                samples.append(drawn)
-        mean = np.mean(points, axis=0)
-        if not samples:
-            unknown = np.full(len(mean), np.nan)
-            return mean, unknown, unknown
-        return mean, *interval(np.mean(samples, axis=0))
+            means.append(macro_mean(values, codes, self.clusters(task), self.bootstrap))
+        mean = Resampled.average(means)
+        return mean.point, *mean.interval()
 
     def official_p(self, parts: Sequence[tuple[Task, Floats]]) -> Floats:
         """The sign-flip p of an official difference: each clip weighs as it does in the official number."""

@@ -64,7 +64,8 @@ def test_help_has_an_example_and_the_listed_line(command: str, capsys: pytest.Ca
         (("clean", "--data", "nowhere"), 1, "no workspace at nowhere"),
         (("cleen",), 2, "Did you mean 'clean'"),
         (("import",), 2, "--chat or --list"),
-        (("import", "--chat", "none.json", "--category", "Art"), 3, "none.json"),
+        (("import", "--chat", "none.json", "--category", "Art"), 2, "'none.json' does not exist"),
+        (("import", "--chat", ".", "--category", "Art"), 2, "'.' is a directory"),
         (("bench", "--data", "nowhere"), 1, "videochat sample"),
     ],
 )

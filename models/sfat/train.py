@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 import platform
 import shutil
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ from ..layers import initialise
 from ..tokenizer import canonical, encoder_of, load_tokenizer, train_tokenizer
 from ..training import StageSettings, is_main_process, run_stage
 from .card import model_card
-from .config import SIZES, SfatConfig
+from .config import MAX_CONTEXT_COMMENTS, SIZES, SfatConfig
 from .model import SfatModel
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class SfatTraining:
     """What `videochat train --model sfat` may be told besides the fields of SfatConfig.
 
     size: a name in SIZES. vocab_size: at most so many tokens. epochs ... max_minutes: of stage 2, see StageSettings;
-    mlm_*: of stage 1. responses_per_clip, null_probability: see ResponseBatches.
+    mlm_*: of stage 1. responses_per_clip, null_probability: see ResponseBatches. limit: at most so many clips of each
+    split, for a try (0: all).
     """
 
     size: str
@@ -63,6 +65,7 @@ class SfatTraining:
     mlm_learning_rate: float = 2e-3
     responses_per_clip: int = 4
     null_probability: float = 0.1
+    limit: int = 0
 
     def __post_init__(self) -> None:
         if self.size not in SIZES:
@@ -163,8 +166,13 @@ def train(context: LoadContext, *, name: str, pooling: str) -> None:
     if (checkpoint.read_info(context.checkpoint) or {}).get("stamp") == stamp:
         say(f"{name} is trained on these data already: {context.checkpoint}")
         return
-    examples = examples_of(dataset.clips("train"), max_context_comments=fields.get("max_context_comments", 15))
-    dev = examples_of(dataset.clips("dev"), max_context_comments=fields.get("max_context_comments", 15))
+    examples, dev = (
+        examples_of(
+            islice(dataset.clips(split), settings.limit or None),
+            max_context_comments=fields.get("max_context_comments", MAX_CONTEXT_COMMENTS),
+        )
+        for split in ("train", "dev")
+    )
     if not examples:
         raise MissingInput("the train split holds no answers to learn from", fix="build more recordings")
     tokenizer = train_tokenizer(

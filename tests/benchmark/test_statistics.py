@@ -13,7 +13,6 @@ from videochat.benchmark.statistics import (
     Bootstrap,
     cluster_sums,
     holm,
-    interval,
     macro_mean,
     sign_flip_p,
 )
@@ -21,9 +20,7 @@ from videochat.benchmark.statistics import (
 
 def bootstrap_interval(values, clusters, **options):
     bootstrap = Bootstrap(int(clusters.max()) + 1, **options)
-    sums = cluster_sums(values[:, None], clusters, bootstrap.num_clusters)
-    counts = np.bincount(clusters).astype(float)
-    low, high = interval(bootstrap.means(sums, counts))
+    low, high = macro_mean(values[:, None], np.zeros_like(clusters), clusters, bootstrap).interval()
     return low[0], high[0]
 
 
@@ -64,31 +61,42 @@ def test_means_are_of_clips_and_not_of_clusters():
 def test_macro_mean_by_hand():
     values = np.array([[1.0], [0.0], [0.0], [1.0]])
     categories, clusters = np.array([0, 0, 0, 1]), np.array([0, 1, 2, 3])
-    point, samples = macro_mean(values, categories, clusters, Bootstrap(4))
-    assert point[0] == pytest.approx((1 / 3 + 1) / 2)
-    assert samples is None  # fewer than 10 clusters
-    point, samples = macro_mean(values, categories, clusters, Bootstrap(12))
-    assert samples is not None and samples.mean() == pytest.approx(point[0], abs=0.05)
+    mean = macro_mean(values, categories, clusters, Bootstrap(4))
+    assert mean.point[0] == pytest.approx((1 / 3 + 1) / 2)
+    assert mean.samples is None  # fewer than 10 clusters
+    assert np.isnan(mean.interval()).all()
 
 
-def test_macro_intervals_cover_the_truth():
-    """Categories of 3, 7 and 20 clusters at different levels: the 95 % interval holds the macro mean about as often."""
+def test_the_spread_of_the_samples_is_the_unbiased_one():
+    """One category: the variance of the mean is s²/n with s² of n - 1; categories of one cluster: collapsed."""
+    values = np.arange(12.0)[:, None] ** 2
+    one = macro_mean(values, np.zeros(12, int), np.arange(12), Bootstrap(12))
+    lone = macro_mean(values, np.arange(12), np.arange(12), Bootstrap(12))
+    assert one.samples is not None and lone.samples is not None
+    assert one.samples.std() == pytest.approx(values.std(ddof=1) / np.sqrt(12), rel=0.03)
+    assert lone.samples.std() == pytest.approx(values.std(ddof=1) / np.sqrt(12), rel=0.03)
+    assert (one.degrees[0], lone.degrees[0]) == (11, 11)
+
+
+@pytest.mark.parametrize("sizes", [(12,), (3, 7, 20), (2, 2, 2, 2, 2, 3), (1,) * 11, (1, 1, 1, 9)])
+def test_macro_intervals_cover_the_truth(sizes):
+    """Categories of few clusters at different levels: the 95 % interval holds the macro mean about as often."""
     random = np.random.default_rng(0)
-    categories, clusters = np.repeat([0, 1, 2], [15, 35, 100]), np.repeat(np.arange(30), 5)
-    bootstrap, covered = Bootstrap(30, num_samples=1000), 0
-    for _ in range(200):
-        values = categories + random.standard_normal(30)[clusters] + random.standard_normal(150)
-        _, samples = macro_mean(values[:, None], categories, clusters, bootstrap)
-        assert samples is not None
-        low, high = interval(samples)
-        covered += bool(low[0] <= 1 <= high[0])
-    assert 0.85 <= covered / 200 <= 0.99
+    num = sum(sizes)
+    categories = np.repeat(np.repeat(np.arange(len(sizes)), sizes), 5)
+    clusters = np.repeat(np.arange(num), 5)
+    bootstrap, covered, trials = Bootstrap(num, num_samples=1000), 0, 300
+    for _ in range(trials):
+        values = 0.2 * categories + random.standard_normal(num)[clusters] + random.standard_normal(5 * num)
+        low, high = macro_mean(values[:, None], categories, clusters, bootstrap).interval()
+        covered += bool(low[0] <= 0.1 * (len(sizes) - 1) <= high[0])
+    assert 0.9 <= covered / trials <= 0.995, f"{covered / trials:.3f}"
 
 
-def test_undefined_resamples_are_left_out():
-    samples = np.array([[np.nan], [1.0], [2.0], [3.0]])
-    low, high = interval(samples, level=1.0)
-    assert (low[0], high[0]) == (1.0, 3.0)
+def test_no_bound_leaves_the_range_of_the_values():
+    values = np.array([1.0] * 11 + [0.0])
+    low, high = bootstrap_interval(values, np.arange(12))
+    assert 0 <= low < 11 / 12 < high <= 1
 
 
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=8))

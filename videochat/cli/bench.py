@@ -209,7 +209,10 @@ def bench(
 @json_option
 @example("videochat report --clips 8")
 def report(data: Path, run_path: Path | None, clips: int, as_json: bool) -> int:
-    """Write the HTML report of a run: one file that needs no network."""
+    """Write the HTML report of a run.
+
+    One file that needs no network: the table, bars per category, the funnel, and clips with their frames.
+    """
     from videochat.benchmark.report import write_report
     from videochat.benchmark.runs import Run
 

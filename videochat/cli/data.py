@@ -25,6 +25,7 @@ from .options import (
     workers_option,
 )
 
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 DEFAULT_CLIP = "ViT-B-32:openai"  # what the paper's features were made with (FACTS §1)
 SAMPLE_FRACTIONS = (0.66, 0.1, 0.24)  # a simulated world needs 10 test channels for intervals
 
@@ -78,23 +79,23 @@ def sample(
 
 @click.command("import")
 @data_option
-@click.option("--chat", type=click.Path(path_type=Path), help="The chat file; its format is recognised by content.")
-@click.option("--video", type=click.Path(path_type=Path), help="The video. Without one the recording is text-only.")
+@click.option("--chat", type=EXISTING_FILE, help="The chat file; its format is recognised by content.")
+@click.option("--video", type=EXISTING_FILE, help="The video. Without one the recording is text-only.")
 @click.option("--category", help="The game or topic, such as 'Minecraft'.")
 @click.option("--channel", default="", help="The channel. Without it the recording counts as a channel of its own.")
 @click.option("--language", default="en", show_default=True, help="ISO 639-1 code; '' keeps every language.")
 @click.option("--title", default="", help="A title, kept in raw data only.")
 @click.option("--offset-ms", type=int, default=0, show_default=True, help="Added to chat times to meet the video.")
 @click.option("--duration-ms", type=click.IntRange(min=1), help="Length, where no video tells it.")
-@click.option("--info", type=click.Path(path_type=Path), help="A vod.json or info.json with id, channel, duration.")
-@click.option("--features", type=click.Path(path_type=Path), help="Frame features made elsewhere: .npy or .npz (N, D).")
-@click.option("--feature-times", type=click.Path(path_type=Path), help="Their timestamps in ms (.npy).")
+@click.option("--info", type=EXISTING_FILE, help="A vod.json or info.json with id, channel, duration.")
+@click.option("--features", type=EXISTING_FILE, help="Frame features made elsewhere: .npy or .npz (N, D).")
+@click.option("--feature-times", type=EXISTING_FILE, help="Their timestamps in ms (.npy).")
 @click.option("--feature-step-ms", type=click.IntRange(min=1), help="Their distance in ms, where no times are given.")
 @click.option("--features-clip", default="", help="The CLIP that made them, such as ViT-B-32:openai.")
 @click.option("--platform", help="Where it comes from, such as twitch; with --platform-id it makes the id.")
 @click.option("--platform-id", help="The recording's id there.")
 @click.option("--replace", is_flag=True, help="Replace a recording of the same id and other content.")
-@click.option("--list", "list_file", type=click.Path(path_type=Path), help="A CSV or JSONL list of many recordings.")
+@click.option("--list", "list_file", type=EXISTING_FILE, help="A CSV or JSONL list of many recordings.")
 @limit_option
 @workers_option
 @dry_run_option
@@ -219,10 +220,8 @@ def build_features(
     from ..frames.features import plan_features
 
     workspace = Workspace.open(data)
-    if clip is not None and clip != workspace.settings.clip:
-        workspace = workspace.change(clip=clip)
     if dry_run:
-        emit_plan("build-features", plan_features(workspace), as_json)
+        emit_plan("build-features", plan_features(workspace, clip=clip, limit=limit, retry=retry), as_json)
         return 0
     with workspace.lock():
         summary = run_features(
@@ -266,14 +265,14 @@ def build(
     from ..build import plan_build
 
     workspace = Workspace.open(data)
-    if split_by is not None:
-        workspace = workspace.change(split_by=split_by)
+    choices = {} if split_by is None else {"split_by": split_by}
     if fractions is not None:
-        workspace = workspace.change(split_fractions=_fractions(fractions))
+        choices["split_fractions"] = _fractions(fractions)
     if dry_run:
         emit_plan("build", plan_build(workspace, text_only=text_only), as_json)
         return 0
     with workspace.lock():
+        workspace = workspace.change(**choices)
         manifest = run_build(workspace, text_only=text_only, limit=limit)
     emit(manifest, as_json, _shards_text(manifest))
     return 0

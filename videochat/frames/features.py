@@ -62,7 +62,7 @@ def build_features(
     """Embed frames and comment texts of all recordings that `clean` has passed.
 
     device: "auto", "cpu" or "cuda". clip: a spec for `load_clip`; None: the workspace's own; another than the
-    workspace's is recorded in workspace.toml first, since features of two models never mix. mode: "exact" or
+    workspace's is recorded in workspace.toml once it is loaded, since features of two models never mix. mode: "exact" or
     "keyframe". num_workers: threads, default one for each core. reuse: another workspace; its frame files are linked
     where video digest, fingerprint, grid and mode are equal.
     Raises MissingInput if comments are missing, and load_clip's errors. Bad videos become failed attempts.
@@ -72,13 +72,13 @@ def build_features(
     device = resolve_device(device)
     if clip is not None and Path(clip).is_dir():
         clip = str(Path(clip).resolve())  # the workspace is opened from other folders too
-    if clip is not None and clip != workspace.settings.clip:
-        workspace = workspace.change(clip=clip)
+    clip = clip or workspace.settings.clip
     recordings = select(workspace, STEP, limit=limit, retry=retry)
     require_comments(workspace, recordings)
-    model = Clip(partial(_load, workspace.settings.clip, device, allow_untrained))
+    model = Clip(partial(_load, clip, device, allow_untrained))
     if any(r.video or r.features for r in recordings):
         model.model  # noqa: B018  one clear error before any work
+    workspace = workspace.change(clip=clip)
     return features_with(workspace, recordings, model, mode=mode, num_workers=num_workers, reuse=reuse)
 
 
@@ -185,22 +185,25 @@ def reusable(root: Path | None) -> dict[str, Path]:
     }
 
 
-def plan_features(workspace: Workspace, *, limit: int | None = None, retry: str | None = None) -> dict[str, Any]:
+def plan_features(
+    workspace: Workspace, *, clip: str | None = None, limit: int | None = None, retry: str | None = None
+) -> dict[str, Any]:
     """What build_features would do, without loading weights: recordings, hours and frames to decode, and about how
     many bytes of frame files (None where the model's width is not known without its weights)."""
     from .weights import embedding_width
 
+    clip = clip or workspace.settings.clip
     step_ms = workspace.settings.geometry.frame_step_ms
     recordings = select(workspace, STEP, limit=limit, retry=retry)
     videos = [r for r in recordings if r.video or r.features]
     frames = sum(-(-r.duration_ms // step_ms) for r in videos)
-    width = embedding_width(workspace.settings.clip) if videos else None
+    width = embedding_width(clip) if videos else None
     return {
         "recordings": len(videos),
         "text_only": len(recordings) - len(videos),
         "hours": round(sum(r.duration_ms for r in videos) / 3_600_000, 3),
         "frames": frames,
         "bytes": frames * (2 * width + 8) if width else None,
-        "clip": workspace.settings.clip,
+        "clip": clip,
         "decoder": DECODER_VERSION,
     }
