@@ -123,9 +123,9 @@ def macro_mean(
     values (n, M); categories (n,), clusters (n,) integer codes; no samples if the clips lie in fewer than 10 clusters.
     Categories are strata with few clusters each, where a plain bootstrap is too narrow: deviations are widened by
     sqrt(n/(n - 1)) for the n clusters of a category (Rao & Wu 1988); categories of one cluster, which tell nothing of
-    their own spread, are measured from the mean of their like (survey statistics' collapsed strata). Degrees of freedom: Satterthwaite's. A category that a
-    resample happens not to hold counts with its point value there: left out, it would shift the mean by the difference
-    between categories, which is no uncertainty of the macro mean.
+    their own spread, are measured from the mean of their like (survey statistics' collapsed strata). Degrees of
+    freedom: Satterthwaite's. A category that a resample happens not to hold counts with its point value there: left
+    out, it would shift the mean by the difference between categories, which is no uncertainty of the macro mean.
     """
     codes = np.unique(categories)
     rows = [categories == code for code in codes]
@@ -163,8 +163,9 @@ def satterthwaite(strata: Sequence[tuple[NDArray[np.float64], int]]) -> NDArray[
     variances = np.stack([samples.var(axis=0) for samples, _ in strata])
     own = np.array([degrees for _, degrees in strata], dtype=np.float64)[:, None]
     total = variances.sum(axis=0)
-    plain = np.full_like(total, own.sum())
-    return np.divide(total**2, (variances**2 / own).sum(axis=0), out=plain, where=total > 0)
+    plain: NDArray[np.float64] = np.full_like(total, own.sum())
+    np.divide(total**2, (variances**2 / own).sum(axis=0), out=plain, where=total > 0)
+    return plain
 
 
 def sign_flip_p(sums: NDArray[np.float64], *, seed: int = 0, num_flips: int = NUM_SAMPLES) -> NDArray[np.float64]:

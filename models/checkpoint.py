@@ -105,7 +105,8 @@ def find(context: LoadContext, name: str, *, bundled: Path | None = None) -> tup
         return context.checkpoint, info
     standard = context.checkpoint == context.workspace.checkpoint_dir(name)  # not a seed of its own
     info = None if bundled is None or not standard else read_info(bundled)
-    if bundled is None or info is None or not dataset.simulated or dataset.dim is None:
+    sample = dataset.simulated and all(recording.simulated for recording in context.workspace.recordings())
+    if bundled is None or info is None or not sample or dataset.dim is None:
         raise MissingInput(f"{name} has no checkpoint in {context.checkpoint}", fix=train_line(name))
     check_fits(name, info, dataset)
     return bundled, info

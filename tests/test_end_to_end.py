@@ -22,7 +22,11 @@ def test_two_recordings_through_every_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run("sample", "--recordings", 2, "--minutes", 2) == 0
+    assert run("sample", "--recordings", 1, "--minutes", 2) == 0
+    assert run("sample", "--recordings", 1, "--minutes", 2, "--seed", 7, "--data", "elsewhere") == 0
+    (other,) = (tmp_path / "elsewhere" / "raw").iterdir()
+    files = ("--video", other / "video.mp4", "--chat", other / "chat.jsonl.gz")
+    assert run("import", *files, "--category", "Art", "--channel", "painter") == 0
     assert run("clean", "--workers", 1) == 0
     assert "emote" in capsys.readouterr().out
     assert run("build-features", "--device", "cpu", "--workers", 1) == 0
@@ -32,11 +36,12 @@ def test_two_recordings_through_every_command(
     assert run("candidates", "--k", 2) == 0
     assert "cosine2" in capsys.readouterr().out
     assert run("train", "--model", "sfat", "--seed", 1, "--set", "epochs=1", "--limit", 4) == 0
+    capsys.readouterr()
     assert run("bench", "--model", "sfat", "--seed", 1, "--json") == 0
     result = json.loads(capsys.readouterr().out)
     assert {"oracle", "constant", "tfidf"} <= {row["model"] for row in result["metrics"]["rows"]}
     oracle = [row["metrics"]["R@1"]["value"] for row in result["metrics"]["rows"] if row["model"] == "oracle"]
-    assert oracle == [1.0] * 3
+    assert oracle == [1.0] * 6, "three sets, with and without generic answers"
     assert run("report") == 0
     page = Path(result["report"]).read_text(encoding="utf-8")
     assert "simulated" in page.casefold()
@@ -44,6 +49,8 @@ def test_two_recordings_through_every_command(
     capsys.readouterr()
     assert run("status", "--json") == 0
     assert json.loads(capsys.readouterr().out)["recordings"] == 2
+    assert run("demo", "--dry-run", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["recordings"] == 60
 
 
 @pytest.mark.parametrize("command", COMMANDS)

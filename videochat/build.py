@@ -81,7 +81,7 @@ def build(workspace: Workspace, *, text_only: bool = False, limit: int | None = 
     drops = sum((Counter(source.clips.drops) for source in sources), Counter[str]())
     num_raw = sum(source.recording.num_messages for source in sources)
     facts = {
-        "simulated": all(source.recording.simulated for source in sources),
+        "simulated": any(source.recording.simulated for source in sources),
         "split_by": settings.split_by,
         "clip_fingerprint": fingerprint,
         "stamp": stamp,

@@ -101,7 +101,7 @@ def test_impossible_requests(tmp_path: Path) -> None:
             generate(workspace, **({"num_recordings": 1, "minutes": 1} | wrong))  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="seed -1"):
         generate(Workspace.open(tmp_path / "negative", create=True, seed=-1), num_recordings=1, minutes=1)
-    assert plan(60, 12)["num_clips"] == 1440
+    assert plan(60, 12)["clips"] == 1440
     with pytest.raises(UsageError):
         plan(0, 12)
 

@@ -265,7 +265,7 @@ def build(
     from ..build import plan_build
 
     workspace = Workspace.open(data)
-    choices = {} if split_by is None else {"split_by": split_by}
+    choices: dict[str, Any] = {} if split_by is None else {"split_by": split_by}
     if fractions is not None:
         choices["split_fractions"] = _fractions(fractions)
     if dry_run:

@@ -62,8 +62,8 @@ def build_features(
     """Embed frames and comment texts of all recordings that `clean` has passed.
 
     device: "auto", "cpu" or "cuda". clip: a spec for `load_clip`; None: the workspace's own; another than the
-    workspace's is recorded in workspace.toml once it is loaded, since features of two models never mix. mode: "exact" or
-    "keyframe". num_workers: threads, default one for each core. reuse: another workspace; its frame files are linked
+    workspace's is recorded in workspace.toml once it is loaded, since features of two models never mix. mode: "exact"
+    or "keyframe". num_workers: threads, default one for each core. reuse: another workspace; its frame files are linked
     where video digest, fingerprint, grid and mode are equal.
     Raises MissingInput if comments are missing, and load_clip's errors. Bad videos become failed attempts.
     """

@@ -88,11 +88,11 @@ def plan(num_recordings: int, minutes: float) -> dict[str, Any]:
     duration_ms = _check("screen", num_recordings, minutes, 1)
     total_minutes = num_recordings * duration_ms / 60_000
     return {
-        "num_recordings": num_recordings,
+        "recordings": num_recordings,
         "hours": round(total_minutes / 60, 3),
-        "num_clips": num_recordings * len(list(GEOMETRY.starts(duration_ms))),
-        "approximate_bytes": int(total_minutes * 125_000),
-        "approximate_core_seconds": round(total_minutes * 0.12, 1),
+        "clips": num_recordings * len(list(GEOMETRY.starts(duration_ms))),
+        "bytes": int(total_minutes * 125_000),
+        "core_seconds": round(total_minutes * 0.12, 1),
     }
 
 
