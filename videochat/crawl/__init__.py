@@ -1,0 +1,1 @@
+"""Fetch recordings with their chat: complete, or loudly incomplete."""
