@@ -28,11 +28,13 @@ from .options import (
 
 
 class _Models(click.Option):
-    """--model whose help lists the registry; the registry is loaded only for that help."""
+    """--model whose help lists the registry (`train`: what can be trained), which is loaded only for that help."""
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         record = super().get_help_record(ctx)
-        return record and (record[0], f"{record[1]}  [{', '.join(api.catalog())}]")
+        trains = ctx.info_name == "train"
+        names = [name for name, entry in api.catalog().items() if entry.train or not trains]
+        return record and (record[0], f"{record[1]}  [{', '.join(names)}]")
 
 
 def model_option(help_text: str) -> Callable[[F], F]:
@@ -41,7 +43,7 @@ def model_option(help_text: str) -> Callable[[F], F]:
 
 limit_clips_option = click.option("--limit", type=click.IntRange(min=1), help="Take N clips of each split, for a try.")
 seed_option = click.option("--seed", type=int, help="Seed of the training.  [default: the workspace's]")
-set_option = click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the training.")
+set_option = click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the training, such as epochs=30 or size=small.")
 
 
 def _opened(data: Path) -> tuple[Workspace, Dataset]:
