@@ -17,12 +17,13 @@ from typing import Any
 
 from . import __version__
 
-STATUSES = ("ok", "current", "skipped", "failed")
+STATUSES = ("ok", "current", "skipped", "partial", "failed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """status: ok (made), current (nothing to do), skipped (not applicable, with reason), failed."""
+    """status: ok (made), current (nothing to do), skipped (not applicable, with reason), partial (made and kept,
+    but something is known to be missing), failed."""
 
     step: str
     recording_id: str

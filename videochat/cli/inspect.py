@@ -13,7 +13,7 @@ from ..files import read_json
 from ..workspace import Workspace
 from .options import data_option, emit, example, human_bytes, json_option
 
-STEPS = ("sample", "import", "clean", "build-features")
+STEPS = ("sample", "import", "crawl", "clean", "build-features")
 
 
 @click.command()

@@ -52,12 +52,15 @@ def emit(value: Any, as_json: bool, text: str) -> None:
 
 
 def emit_summary(summary: StepSummary, as_json: bool, *, extra: str = "", facts: Any = None) -> int:
-    """Print how a step went; returns the exit code (3 if a recording failed)."""
+    """Print how a step went; returns the exit code (3 if a recording failed or is partial)."""
     value = {
         "step": summary.step,
         "ok": summary.count("ok"),
         "current": summary.count("current"),
         "skipped": summary.count("skipped"),
+        "partial": [
+            {"recording_id": a.recording_id, "error_class": a.error_class, "reason": a.reason} for a in summary.partial
+        ],
         "failed": [
             {"recording_id": a.recording_id, "error_class": a.error_class, "reason": a.reason} for a in summary.failed
         ],
@@ -68,6 +71,9 @@ def emit_summary(summary: StepSummary, as_json: bool, *, extra: str = "", facts:
         f"{summary.step}: {value['ok']} done, {value['current']} already current, {value['skipped']} skipped, "
         f"{len(summary.failed)} failed"
     ]
+    if summary.partial:
+        lines[0] += f", {len(summary.partial)} partial"
+    lines += [f"  partial {a.recording_id}: {a.error_class}: {a.reason}" for a in summary.partial]
     lines += [f"  failed  {a.recording_id}: {a.error_class}: {a.reason}" for a in summary.failed]
     reasons = {a.reason for a in summary.attempts if a.status == "skipped"}
     lines += [f"  skipped {sum(a.reason == r for a in summary.attempts)}: {r}" for r in sorted(map(str, reasons))]

@@ -29,6 +29,8 @@ class Identified(Protocol):
     def recording_id(self) -> str: ...
 
 
+RETRIED = ("failed", "partial")  # what --retry may name
+
 Item = TypeVar("Item", bound=Identified)
 
 # What a worker returns: None if its output was current, else counts for the ledger ({"skipped": reason} to skip; a
@@ -51,8 +53,12 @@ class StepSummary:
         return [attempt for attempt in self.attempts if attempt.status == "failed"]
 
     @property
+    def partial(self) -> list[Attempt]:
+        return [attempt for attempt in self.attempts if attempt.status == "partial"]
+
+    @property
     def exit_code(self) -> int:
-        return BadRecording.exit_code if self.failed else 0
+        return BadRecording.exit_code if self.failed or self.partial else 0
 
     def total(self, count: str) -> float:
         return sum(float(attempt.counts.get(count, 0)) for attempt in self.attempts)
@@ -63,20 +69,23 @@ def available_cores() -> int:
 
 
 def select(workspace: Workspace, step: str, *, limit: int | None = None, retry: str | None = None) -> list[Recording]:
-    """The recordings a step is to try: all, or those whose last attempt matches `retry` ("failed" or
-    "failed:<class>"); at most `limit` of them, by recording id."""
+    """The recordings a step is to try: all, or those whose last attempt matches `retry` (see `to_retry`); at most
+    `limit` of them, by recording id."""
     recordings = workspace.recordings()
     if retry is not None:
-        status, _, error_class = retry.partition(":")
-        if status != "failed":
-            raise UsageError(f"--retry {retry!r}", fix="write failed or failed:<class>")
-        latest = workspace.ledger.latest(step)
-        recordings = [
-            r
-            for r in recordings
-            if (a := latest.get(r.recording_id)) and a.status == status and error_class in ("", a.error_class)
-        ]
+        wanted = to_retry(workspace, step, retry)
+        recordings = [recording for recording in recordings if recording.recording_id in wanted]
     return recordings[:limit]
+
+
+def to_retry(workspace: Workspace, step: str, retry: str) -> dict[str, Attempt]:
+    """Recording id -> last attempt at `step`, of those that match `retry`: "failed" or "partial", each perhaps with
+    ":<class>". Raises UsageError for anything else."""
+    status, _, error_class = retry.partition(":")
+    if status not in RETRIED:
+        raise UsageError(f"--retry {retry!r}", fix="write failed, failed:<class>, partial or partial:<class>")
+    latest = workspace.ledger.latest(step)
+    return {r: a for r, a in latest.items() if a.status == status and error_class in ("", a.error_class)}
 
 
 def attempt(step: str, recording: Item, worker: Worker[Item]) -> Attempt:
