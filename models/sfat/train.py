@@ -28,16 +28,18 @@ from .. import checkpoint, mlm
 from ..batches import Collator, Interval, comment_text
 from ..commenter import LikelihoodCommenter
 from ..encoder import ContextEncoder, MlmModel, TokenEmbedding
-from ..examples import ResponseBatches, dev_loss, examples_of
+from ..examples import Example, ResponseBatches, dev_loss, examples_of
 from ..layers import initialise
 from ..tokenizer import canonical, encoder_of, load_tokenizer, train_tokenizer
-from ..training import StageSettings, is_main_process, run_stage
+from ..training import StageResult, StageSettings, is_main_process, run_stage
 from .card import model_card
 from .config import MAX_CONTEXT_COMMENTS, SIZES, SfatConfig
 from .model import SfatModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+    from videochat.dataset import Dataset
 
 REFERENCE = Path(__file__).parent / "reference"
 FORMAT = 1  # raise when the same settings would give another model
@@ -166,13 +168,7 @@ def train(context: LoadContext, *, name: str, pooling: str) -> None:
     if (checkpoint.read_info(context.checkpoint) or {}).get("stamp") == stamp:
         say(f"{name} is trained on these data already: {context.checkpoint}")
         return
-    examples, dev = (
-        examples_of(
-            islice(dataset.clips(split), settings.limit or None),
-            max_context_comments=fields.get("max_context_comments", MAX_CONTEXT_COMMENTS),
-        )
-        for split in ("train", "dev")
-    )
+    examples, dev = (_examples(dataset, split, settings.limit, fields) for split in ("train", "dev"))
     if not examples:
         raise MissingInput("the train split holds no answers to learn from", fix="build more recordings")
     tokenizer = train_tokenizer(
@@ -207,20 +203,37 @@ def train(context: LoadContext, *, name: str, pooling: str) -> None:
         state_path=state_path,
         device=context.device,
     )
-    info = {
+    if is_main_process():
+        info = {
+            **_origin(context, settings, result),
+            "stamp": stamp,
+            "model": name,
+            "needs": sorted(needs),
+            "num_train_clips": len(examples),
+            "num_dev_clips": len(dev),
+            "num_parameters": sum(p.numel() for p in model.parameters()),
+        }
+        card = model_card(info, config)
+        checkpoint.write(context.checkpoint, model.cpu(), tokenizer, info, [*log, *result.log], card)
+        shutil.rmtree(state_path.parent, ignore_errors=True)
+
+
+def _examples(dataset: Dataset, split: str, limit: int, config: dict[str, Any]) -> list[Example]:
+    clips = islice(dataset.clips(split), limit or None)
+    return examples_of(clips, max_context_comments=config.get("max_context_comments", MAX_CONTEXT_COMMENTS))
+
+
+def _origin(context: LoadContext, settings: SfatTraining, result: StageResult) -> dict[str, Any]:
+    """What training.json says of the data, the settings and the machine."""
+    dataset = context.dataset
+    return {
         "format": checkpoint.FORMAT,
-        "stamp": stamp,
-        "model": name,
-        "needs": sorted(needs),
         "data_digest": dataset.digest,
         "simulated": dataset.simulated,
         "split_by": dataset.split_by,
         "clip_dim": dataset.dim,
         "clip_fingerprint": checkpoint.clip_fingerprint(dataset),
         "train_recordings": checkpoint.recordings_of(dataset, "train"),
-        "num_train_clips": len(examples),
-        "num_dev_clips": len(dev),
-        "num_parameters": sum(p.numel() for p in model.parameters()),
         "seed": context.seed,
         "settings": dataclasses.asdict(settings),
         "best_epoch": result.best_epoch,
@@ -236,10 +249,6 @@ def train(context: LoadContext, *, name: str, pooling: str) -> None:
         "num_threads": torch.get_num_threads(),
         "device": context.device,
     }
-    if is_main_process():
-        card = model_card(info, config)
-        checkpoint.write(context.checkpoint, model.cpu(), tokenizer, info, [*log, *result.log], card)
-        shutil.rmtree(state_path.parent, ignore_errors=True)
 
 
 def _stage_one(
