@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -19,7 +21,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 def _load(name: str) -> ModuleType:
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, TESTS / f"{name}.py")
+        path = TESTS / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(name, path if path.exists() else TESTS / name / "__init__.py")
         assert spec and spec.loader
         sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[name])
@@ -38,3 +41,24 @@ def real() -> Path:
     if not FIXTURES.is_dir():
         pytest.skip("the real material of ../shared/fixtures is not here")
     return FIXTURES
+
+
+@pytest.fixture(scope="session")
+def loopback(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModuleType, Any, Any]:
+    """The package tests/loopback_twitch, its media folder and its certificate authority, made once a session."""
+    module = _load("loopback_twitch")
+    return module, module.Media(tmp_path_factory.mktemp("loopback_media")), module.Authority()
+
+
+@pytest.fixture
+def twitch(
+    loopback: tuple[ModuleType, Any, Any], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    """A loopback Twitch (tests/loopback_twitch) that real clients, child processes too, take for the real one."""
+    module, media, authority = loopback
+    service = module.LoopbackTwitch(media, authority, tmp_path_factory.mktemp("loopback"))
+    for name, value in service.environment.items():
+        monkeypatch.setenv(name, value)
+    yield service
+    service.stop()
+    assert not service.crashes, service.crashes[0]
