@@ -29,6 +29,7 @@ from .schema import Recording
 DEFAULT_FOLDER = "videochat-data"
 ENVIRONMENT_VARIABLE = "VIDEOCHAT_DATA"
 KEY_BYTES = 32
+KEY_DESTROYED = "pseudonym.destroyed.json"  # takes the key's place, see rights/keys.py
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +166,7 @@ class Workspace:
 
     def pseudonym_key(self) -> bytes:
         """The workspace's secret key for pseudonyms, made on first use, in a file with mode 0600."""
+        self.require_living_key()
         path = self.root / "pseudonym.key"
         if not path.exists():
             self.root.mkdir(parents=True, exist_ok=True)
@@ -183,6 +185,16 @@ class Workspace:
         if len(key) != KEY_BYTES:
             raise Mismatch(f"{path} holds {len(key)} bytes, not {KEY_BYTES}", fix="restore the key from a backup")
         return key
+
+    def require_living_key(self) -> None:
+        """Raises Mismatch if the pseudonym key was destroyed: a new one would count one person as two."""
+        mark = self.root / KEY_DESTROYED
+        if mark.is_file():
+            raise Mismatch(
+                f"the pseudonym key of {self.root} was destroyed on {read_json(mark)['at'][:10]}: "
+                "its data set is final and takes in no more chat",
+                fix="use another workspace for new recordings (--data)",
+            )
 
     def pseudonym_key_digest(self) -> str:
         """Tells one key from another without giving it away; part of the stamp of everything pseudonymised."""

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..errors import BadRecording
+from ..rights.tombstones import Tombstones
 from ..schema import RawMessage, Recording
 from .config import CleaningConfig
 from .lists import Lists
@@ -110,10 +111,14 @@ class Chat:
         return alive
 
 
-def read_chat(path: Path, recording: Recording, config: CleaningConfig, lists: Lists) -> Chat:
-    """The chat file of a recording as columns. Raises BadRecording("no-chat" or "bad-chat")."""
+def read_chat(
+    path: Path, recording: Recording, config: CleaningConfig, lists: Lists, stones: Tombstones | None = None
+) -> Chat:
+    """The chat file of a recording as columns, without what `stones` forgets. Raises BadRecording("no-chat" or
+    "bad-chat")."""
     with _collector_paused():
-        return build_chat(_blocks(path), recording, config, lists)
+        blocks = _blocks(path)
+        return build_chat(blocks if stones is None else stones.without(blocks), recording, config, lists)
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def emotes(chat: Chat) -> NDArray[np.bool_]:
 @rewrite("name", "logins of the recording's chatters and channel removed, where they stand as a word")
 def name(chat: Chat) -> NDArray[np.bool_]:
     names = {login.casefold() for login in (*chat.logins, chat.recording.channel)}
-    names = {login for login in names if _is_name(login)}
+    names = {login for login in names if is_name(login)}
     if not names:
         return np.zeros(len(chat), dtype=bool)
     texts = chat.texts.to_pylist()
@@ -80,7 +80,7 @@ def name(chat: Chat) -> NDArray[np.bool_]:
     return chat.rewrite(texts)
 
 
-def _is_name(login: str) -> bool:
+def is_name(login: str) -> bool:
     """Whether a login is unlikely to be a word of the chat's language."""
     odd = any(char.isdigit() or char == "_" for char in login)
     return len(login) >= (4 if odd else MIN_PLAIN_NAME)

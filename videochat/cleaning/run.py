@@ -20,7 +20,9 @@ import pyarrow.compute as pc
 
 from .. import __version__
 from ..engines.local import StepSummary, run_step, select
+from ..errors import BadRecording
 from ..files import digest_file, digest_json, is_current, write_parquet
+from ..rights.tombstones import Tombstones
 from ..schema import COMMENTS, Recording
 from ..workspace import Workspace
 from .catalog import RULES
@@ -62,7 +64,10 @@ def clean_recording(root: Path, config: CleaningConfig, lists: Lists, recording:
     final = workspace.comments_path(recording.recording_id)
     if is_current(final, stamp):
         return None
-    chat = read_chat(source, recording, config, lists)
+    stones = Tombstones.open(workspace)  # a chat restored from a backup may hold them again
+    if stones.forgets(channel=recording.channel, recording_id=recording.recording_id):
+        raise BadRecording("forgotten", "this recording was forgotten on request", fix="remove it from raw/")
+    chat = read_chat(source, recording, config, lists, stones)
     funnel = run_rules(chat)
     pseudonyms = author_pseudonyms(workspace.pseudonym_key(), recording.platform, chat.logins)
     table = to_table(chat, pseudonyms)

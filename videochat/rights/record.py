@@ -104,9 +104,7 @@ def require_statement(workspace: Workspace, affirmed: bool) -> RightsRecord:
             f"the data of {workspace.root} was to be kept until {record.retain_until} and that day has passed",
             fix="run `videochat purge --expired`, or set another day with `videochat rights --retain-until`",
         )
-    from .keys import require_living_key
-
-    require_living_key(workspace)
+    workspace.require_living_key()
     if record.stated_at:
         return record
     if not affirmed:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 KEY_BYTES = 32
 DIGEST_BYTES = 16
 SOMEONE = "@someone"  # what stands for a forgotten @name in what others wrote; cleaning removes it as any @name
-# "word": a user's name that others' messages may not hold either. "has-part": a recording of which a part is forgotten.
+# "word": a user's name that is no word of the language, so that it goes from others' messages without an @, too.
+# "has-part": a recording of which a part is forgotten.
 KINDS = ("user", "user-id", "word", "channel", "recording", "has-part")
 _TOKEN = re.compile(r"@?\w+")
 _PART = re.compile(r"-t\d+$")  # "twitch-123-t600" is the part of twitch-123 that starts at second 600
@@ -49,21 +50,27 @@ class Tombstones:
         self._digests = digests
         self._key = key
         self._known: dict[tuple[str, str], bool] = {}
+        self.num_left_out = 0  # messages, see `without`
 
     @classmethod
     def open(cls, workspace: Workspace) -> Tombstones:
         """Raises Mismatch if there are tombstones but their key is gone: they cannot be obeyed without it."""
-        path = workspace.root / "tombstones.json"
+        return cls.at(workspace.root)
+
+    @classmethod
+    def at(cls, folder: Path) -> Tombstones:
+        """Those of the workspace in `folder`."""
+        path = folder / "tombstones.json"
         stored = read_json(path)["digests"] if path.is_file() else {}
         digests = {kind: set(stored.get(kind, ())) for kind in KINDS}
-        key_path = workspace.root / "tombstone.key"
+        key_path = folder / "tombstone.key"
         key = key_path.read_bytes() if key_path.is_file() else None
         if any(digests.values()) and (key is None or len(key) != KEY_BYTES):
             raise Mismatch(
                 f"{key_path} is missing or damaged: what was forgotten in this workspace cannot be told any more",
                 fix="restore the key from a backup",
             )
-        return cls(workspace.root, digests, key)
+        return cls(folder, digests, key)
 
     def __len__(self) -> int:
         return sum(map(len, self._digests.values()))
@@ -87,45 +94,37 @@ class Tombstones:
         return any(self._has(kind, name) for kind, name in named if name)
 
     def forgets_message(self, message: RawMessage) -> bool:
-        """Whether its author was forgotten, or it names somebody who was in plain words ("thanks somebody")."""
-        if self.forgets(user=message["author"], user_id=message["author_id"]):
-            return True
-        if not self._digests["word"]:
-            return False
-        return any(
-            self._has("word", token)
-            for text, emote in message["fragments"]
-            if emote is None
-            for token in _TOKEN.findall(text or "")
-            if not token.startswith("@")
-        )
+        """Whether its author was forgotten."""
+        return self.forgets(user=message["author"], user_id=message["author_id"])
 
     def redact(self, message: RawMessage) -> RawMessage:
-        """The message with @names of forgotten users replaced by SOMEONE; the same object if it has none."""
-        fragments = [(self._redacted(text), emote) for text, emote in message["fragments"]]
+        """The message with the names of forgotten users replaced by SOMEONE; the same object if it has none."""
+        fragments = [(self.redacted(text) if emote is None else text, emote) for text, emote in message["fragments"]]
         if all(new == old for (new, _), (old, _) in zip(fragments, message["fragments"], strict=True)):
             return message
         return {**message, "fragments": fragments}
 
     def without(self, batches: Iterable[list[RawMessage]]) -> Iterator[list[RawMessage]]:
-        """The batches without messages of forgotten people and without their @names; empty batches stay."""
-        if not any(self._digests[kind] for kind in ("user", "user-id")):
+        """The batches without messages of forgotten people and without their names; batches may become empty.
+
+        `num_left_out` counts the messages that were taken out.
+        """
+        if not self._digests["user"] and not self._digests["user-id"]:
             yield from batches
             return
         for batch in batches:
-            yield [self.redact(message) for message in batch if not self.forgets_message(message)]
+            left = [self.redact(message) for message in batch if not self.forgets_message(message)]
+            self.num_left_out += len(batch) - len(left)
+            yield left
 
     def redacted(self, text: str) -> str:
-        """A title or other words with @names of forgotten users replaced by SOMEONE."""
-        return self._redacted(text) if self._digests["user"] else text
-
-    def _redacted(self, text: str) -> str:
-        if not text or "@" not in text:
+        """A text with @names of forgotten users (of some also the bare name) replaced by SOMEONE."""
+        if not text or not (self._digests["word"] or ("@" in text and self._digests["user"])):
             return text
-        return _TOKEN.sub(
-            lambda found: SOMEONE if found[0].startswith("@") and self._has("user", found[0][1:]) else found[0],
-            text,
-        )
+        return _TOKEN.sub(lambda found: SOMEONE if self._is_name(found[0]) else found[0], text)
+
+    def _is_name(self, token: str) -> bool:
+        return self._has("user", token[1:]) if token.startswith("@") else self._has("word", token)
 
     def _has(self, kind: str, name: str) -> bool:
         if not self._digests[kind]:

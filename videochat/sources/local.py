@@ -23,6 +23,7 @@ from .. import __version__
 from ..engines.local import StepSummary, run_step
 from ..errors import BadRecording, UsageError, VideochatError
 from ..files import digest_file, digest_json, read_json, write_json
+from ..rights.tombstones import Tombstones
 from ..schema import Recording
 from ..workspace import Workspace
 from .chat_file import ChatFile
@@ -108,7 +109,10 @@ def import_item(
             return None
         staging = root / STAGING / f"{os.getpid()}-{secrets.token_hex(4)}"
         try:
-            recording = _stage(item, file, facts, staging, inputs, grid_ms)
+            stones = Tombstones.at(root)
+            recording = _stage(item, file, facts, staging, inputs, grid_ms, stones)
+            if stones.forgets(channel=recording.channel, recording_id=recording.recording_id):
+                raise BadRecording("forgotten", "this recording was forgotten on request", fix="leave it out")
             recording.origin["import_digest"] = import_digest
             if info is not None:
                 recording.origin["info"] = info.name
@@ -154,12 +158,19 @@ def _facts(item: ImportItem) -> tuple[VideoFacts, Path | None]:
 
 
 def _stage(
-    item: ImportItem, file: ChatFile, facts: VideoFacts, folder: Path, inputs: dict[str, str], grid_ms: int
+    item: ImportItem,
+    file: ChatFile,
+    facts: VideoFacts,
+    folder: Path,
+    inputs: dict[str, str],
+    grid_ms: int,
+    stones: Tombstones,
 ) -> Recording:
     """Write everything but recording.json into `folder`."""
     chat_format = recognise(file)
     notes = Notes()
-    chat = store_chat(chat_format.read(file, notes), folder / "chat.jsonl.gz", notes)
+    chat = store_chat(stones.without(chat_format.read(file, notes)), folder / "chat.jsonl.gz", notes)
+    notes.oddities["forgotten"] += stones.num_left_out
     if chat.num_messages == 0:
         bad = notes.oddities["malformed-message"]
         raise BadRecording(
@@ -197,7 +208,7 @@ def _stage(
         channel=item.channel or facts.channel or notes.channel,
         category=item.category.strip(),
         language=item.language,
-        title=item.title or facts.title or notes.title,
+        title=stones.redacted(item.title or facts.title or notes.title),
         duration_ms=duration_ms,
         offset_ms=item.offset_ms,
         video=video,
