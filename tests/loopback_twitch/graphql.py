@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 TOKEN = re.compile(
-    r'"""(?s:.*?)"""|"(?:\\.|[^"\\\n])*"|\.\.\.|[_A-Za-z]\w*|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|[!$():=@\[\]{|}]'
+    r'"""(?s:.*?)"""|"(?:\\.|[^"\\\n])*"|\.\.\.|[_A-Za-z]\w*|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?'
+    r"|[!$():=@\[\]{|}]"
 )
 BLANK = re.compile(r"(?:[\s,\ufeff]+|#[^\n]*)+")
 

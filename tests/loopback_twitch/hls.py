@@ -47,6 +47,7 @@ class Media:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
+        self._cut: dict[tuple[Path | None, int, tuple[int, ...]], list[Rendition]] = {}
 
     def base(self, video: Path | None, height: int, duration_s: int) -> Path:
         """One encoded rendition of a source: H.264 with a key frame every 2 s, AAC."""
@@ -71,8 +72,12 @@ class Media:
 
     def renditions(self, vod: Vod) -> list[Rendition]:
         """The VOD's renditions, the largest first, with their segments on disk."""
+        key = (vod.video, vod.duration_s, vod.heights)
         with self._lock:
-            return [self.cut(vod, height, height == max(vod.heights)) for height in sorted(vod.heights, reverse=True)]
+            if key not in self._cut:
+                heights = sorted(vod.heights, reverse=True)
+                self._cut[key] = [self.cut(vod, height, height == heights[0]) for height in heights]
+            return self._cut[key]
 
     def cut(self, vod: Vod, height: int, is_source: bool) -> Rendition:
         seconds: tuple[float, ...] = ()

@@ -17,13 +17,17 @@ class Request:
     host: str
     method: str
     path: str  # without the query
-    query: dict[str, str]
+    pairs: list[tuple[str, str]]  # of the query, in order
     headers: dict[str, str]  # names in lower case
     body: bytes
     operations: list[str] = field(default_factory=list)  # GraphQL operations, in order
     variables: list[dict[str, Any]] = field(default_factory=list)
     vod: str = ""  # the id of the VOD that it is about, where there is one
     segment: int | None = None  # index of the media segment
+
+    @property
+    def query(self) -> dict[str, str]:
+        return dict(self.pairs)
 
 
 @dataclass

@@ -81,9 +81,9 @@ class Handler(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(int(headers.get("content-length") or 0))
-        query = dict(parse_qsl(address.query, keep_blank_values=True))
+        pairs = parse_qsl(address.query, keep_blank_values=True)
         twitch = self.server.twitch
-        request = Request(twitch.kind_of(self.tunnel), self.tunnel, self.command, address.path, query, headers, body)
+        request = Request(twitch.kind_of(self.tunnel), self.tunnel, self.command, address.path, pairs, headers, body)
         response = twitch.respond(request)
         sent = 0
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import secrets
 import ssl
 import threading
 import time
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .answers import MEDIA_HOST, Answers, media_folder
-from .faults import FAULTS, Fault
+from .faults import Fault, make_fault
+from .helix import Helix
 from .hls import Media, master_playlist, media_playlist
 from .messages import JSON, Request, Response
 from .operations import PERSISTED, RETIRED
@@ -39,7 +41,9 @@ class LoopbackTwitch:
     environment: the variables that lead a client here. requests: one dict a request, in order of completion: host,
     kind, path, query, operation, operations, variables, vod, segment, status, bytes (of the body, sent), seconds,
     at_s (since the start), cut. foreign: hosts that were asked for and refused. crashes: tracebacks of the loopback's
-    own faults. page_size: comments on a page. lead: how many comments before its offset a page starts.
+    own faults. secrets: what must never be found in a log or a file (the client's secret, tokens, signatures, a cookie
+    that is set). helix: the public API, with its rate limit. page_size: comments on a page. lead: how many comments
+    before its offset a page starts.
     """
 
     Vod = Vod
@@ -61,7 +65,11 @@ class LoopbackTwitch:
         self.media = media
         self.answers = Answers(self)
         self._lock = threading.Lock()
-        self._categories: dict[str, str] = {}
+        self.categories: dict[str, str] = {}  # name → id
+        self.helix = Helix(self)
+        self.cookie = f"cookie{secrets.token_hex(12)}"
+        self.secrets = {self.helix.client_secret, self.cookie}
+        self._stopping = threading.Event()
         self._started = time.monotonic()
         self.proxy = ProxyServer(self, authority.context)
         self.environment = self._environment(authority, folder)
@@ -94,13 +102,13 @@ class LoopbackTwitch:
 
     def add_category(self, name: str, id: str) -> None:
         """Give a category the id that Twitch gives it; others get one made from the name."""
-        self._categories[name] = id
+        self.categories[name] = id
 
     def category_id(self, name: str) -> str:
-        return self._categories.setdefault(name, number(name))
+        return self.categories.setdefault(name, number(name))
 
     def category_of(self, id: str | None) -> str | None:
-        return next((name for name, own in self._categories.items() if own == id), None)
+        return next((name for name, own in self.categories.items() if own == id), None)
 
     def revive(self, operation: str) -> None:
         """Let the retired hash of an operation work again, as it did before Twitch forgot it."""
@@ -108,12 +116,9 @@ class LoopbackTwitch:
 
     # How it misbehaves
 
-    def fault(
-        self, name: str, *, vod: str | None = None, times: int | None = None, after: int = 0, **options: Any
-    ) -> Fault:
-        """Turn a fault on; see `faults` for the names. Returns it, with `struck` and `remove()`."""
-        strike, kinds, wants = FAULTS[name]
-        made = Fault(name, strike, kinds, wants, vod, times, after, options)
+    def fault(self, name: str, **options: Any) -> Fault:
+        """Turn a fault on; `faults` has the names and options. Returns it, with `struck` and `remove()`."""
+        made = make_fault(name, options)
         self.faults.append(made)
         return made
 
@@ -134,9 +139,13 @@ class LoopbackTwitch:
                 inner = serve
 
                 def serve(fault: Fault = fault, inner: Any = inner) -> Response:
-                    return fault.strike(fault, request, inner)
+                    return fault.behaviour.strike(fault, request, inner)
 
-        return serve()
+        response = serve()
+        if request.kind in ("gql", "usher", "www"):
+            cookie = f"unique_id={self.cookie}; Domain=.twitch.tv; Path=/; Secure"
+            response.headers.setdefault("Set-Cookie", cookie)
+        return response
 
     def read(self, request: Request) -> None:
         """Fill in what the request is about."""
@@ -173,9 +182,11 @@ class LoopbackTwitch:
             return self.usher(request)
         if request.kind == "media":
             return self.media_file(request)
-        if request.kind == "www":
-            return Response(200, b"<!DOCTYPE html><title>Twitch</title>", "text/html")
-        return Response.of({"error": "Not Found", "status": 404, "message": ""}, 404)
+        if request.kind == "api":
+            return self.helix.answer(request)
+        if request.kind == "id":
+            return self.helix.token(request)
+        return Response(200, b"<!DOCTYPE html><title>Twitch</title>", "text/html")
 
     def graphql(self, request: Request) -> Response:
         if not request.headers.get("client-id"):
@@ -191,7 +202,9 @@ class LoopbackTwitch:
         return Response.of(answers if is_batch else answers[0])
 
     def signature(self, value: str) -> str:
-        return hashlib.sha1(b"loopback" + value.encode()).hexdigest()
+        made = hashlib.sha1(self.helix.client_secret.encode() + value.encode()).hexdigest()
+        self.secrets.add(made)
+        return made
 
     def usher(self, request: Request) -> Response:
         vod = self.vods.get(request.vod)
@@ -236,7 +249,10 @@ class LoopbackTwitch:
         return Response(206, body[start : end + 1], "video/mp2t", headers)
 
     def pace(self, request: Request, size: int, connection: Any) -> None:
-        """Wait as long as the throughput limit in force asks before `size` bytes go out."""
+        """Wait as long as the throughput limits in force ask before `size` bytes go out."""
+        for fault in self.faults:
+            if fault.is_on and fault.name == "slow" and request.kind in fault.kinds:
+                self._stopping.wait(fault.delay_s(size, connection))
 
     # What it was asked
 
@@ -269,7 +285,13 @@ class LoopbackTwitch:
         """The requests for media segments (of one VOD)."""
         return [row for row in self.requests if row["segment"] is not None and vod in (None, row["vod"])]
 
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The variables of the public API's client, which the fixture does not set."""
+        return {"TWITCH_CLIENT_ID": self.helix.client_id, "TWITCH_CLIENT_SECRET": self.helix.client_secret}
+
     def stop(self) -> None:
+        self._stopping.set()
         self.proxy.stop()
 
     def _environment(self, authority: Authority, folder: Path) -> dict[str, str]:

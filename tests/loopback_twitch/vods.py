@@ -7,141 +7,22 @@ import random
 import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 Node = dict[str, Any]  # a GraphQL VideoComment
 START = "2026-03-01T18:00:00Z"
 
-WORDS = [
-    "that",
-    "jump",
-    "was",
-    "so",
-    "close",
-    "wow",
-    "he",
-    "really",
-    "did",
-    "it",
-    "nice",
-    "shot",
-    "what",
-    "a",
-    "clutch",
-    "no",
-    "way",
-    "this",
-    "boss",
-    "again",
-    "chat",
-    "is",
-    "wild",
-    "today",
-    "look",
-    "at",
-    "the",
-    "left",
-    "side",
-    "behind",
-    "you",
-    "run",
-    "run",
-    "please",
-    "use",
-    "the",
-    "potion",
-    "first",
-    "time",
-    "here",
-    "hello",
-    "everyone",
-    "from",
-    "the",
-    "map",
-    "music",
-    "sounds",
-    "great",
-    "tonight",
-    "love",
-    "this",
-    "song",
-    "turn",
-    "up",
-    "the",
-    "volume",
-    "why",
-    "would",
-    "you",
-    "go",
-    "there",
-    "i",
-    "told",
-    "you",
-    "we",
-    "are",
-    "winning",
-    "how",
-    "many",
-    "wins",
-    "now",
-    "that",
-    "was",
-    "amazing",
-    "good",
-    "luck",
-    "have",
-    "fun",
-    "the",
-    "new",
-    "update",
-    "broke",
-    "everything",
-    "try",
-    "the",
-    "other",
-    "door",
-    "one",
-    "more",
-    "round",
-    "before",
-    "bed",
-    "my",
-    "favourite",
-    "part",
-    "of",
-    "the",
-    "stream",
-    "the",
-    "cat",
-    "on",
-    "the",
-    "camera",
-    "pancakes",
-    "taste",
-    "better",
-    "with",
-    "syrup",
-    "best",
-    "play",
-    "of",
-    "the",
-    "year",
-    "can",
-    "you",
-    "read",
-    "the",
-    "chat",
-    "please",
-    "drink",
-    "some",
-    "water",
-    "you",
-    "forgot",
-    "the",
-    "key",
-    "upstairs",
-]
+TALK = """
+that jump was so close wow he really did it nice shot what a clutch no way this boss again chat is wild today
+look at the left side behind you run run please use the potion first time here hello everyone from the map
+music sounds great tonight love this song turn up the volume why would you go there i told you we are winning
+how many wins now that was amazing good luck have fun the new update broke everything try the other door
+one more round before bed my favourite part of the stream the cat on the camera pancakes taste better with syrup
+best play of the year can you read the chat please drink some water you forgot the key upstairs
+"""
+WORDS = TALK.split()
 EMOTES = (("Kappa", "25"), ("LUL", "425618"), ("PogChamp", "305954156"), ("BibleThump", "86"))
 BADGES = (("subscriber", "6"), ("moderator", "1"), ("premium", "1"), ("", ""))
 
@@ -175,7 +56,7 @@ class Vod:
     def with_comments(self, comments: list[Node]) -> Vod:
         return replace(self, comments=comments)
 
-    @property
+    @cached_property
     def ordered(self) -> list[Node]:
         """Comments as the service pages them: by second, then as they were given."""
         return sorted(self.comments, key=lambda node: int(node["contentOffsetSeconds"]))
