@@ -19,6 +19,7 @@ from ..errors import VideochatError
 # command -> (module, attribute, one line of help); modules are imported only when the command is used.
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "sample": ("data", "sample", "Simulate recordings with chat (for demos and tests)."),
+    "crawl": ("crawl", "crawl", "Fetch recordings with their chat."),
     "import": ("data", "import_", "Bring recordings and their chat into the workspace."),
     "clean": ("data", "clean", "Clean the chat by declared rules."),
     "build-features": ("data", "build_features", "Embed frames and comments with CLIP."),
@@ -28,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "bench": ("bench", "bench", "Rank models and scorers on the candidate sets."),
     "report": ("bench", "report", "Write the HTML report of a run."),
     "validate": ("inspect", "validate", "Check shards and candidate sets against their schema."),
+    "doctor": ("crawl", "doctor", "Check ffmpeg, credentials, disk and, if asked, Twitch's endpoints."),
     "status": ("inspect", "status", "Show counts, hours and the ledger."),
     "demo": ("demo", "demo", "Run the whole chain on simulated data."),
 }

@@ -56,12 +56,14 @@ class Job:
 
     @property
     def digest(self) -> str:
-        """Equal for jobs that give equal recordings."""
-        value = dataclasses.asdict(self)
-        del value["recipe"]
-        if self.segments.mode == "whole":
-            value["segments"] = "whole"
-        return digest_json(value)[:16]
+        """Equal for jobs that ask for the same."""
+        return digest_json(dataclasses.asdict(self) | {"recipe": "", "parts": self.parts_digest})[:16]
+
+    @property
+    def parts_digest(self) -> str:
+        """Equal for jobs that choose the same parts of the VOD."""
+        rule = dataclasses.asdict(self.segments) | {"category_id": self.category_id}
+        return digest_json("whole" if self.segments.mode == "whole" else rule)[:16]
 
     def staging(self, root: Path) -> Path:
         return root / STAGING / self.recording_id

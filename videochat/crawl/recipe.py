@@ -164,8 +164,8 @@ def _make(kind: type[T], fields: dict[str, Any], place: str) -> T:
         raise UsageError(f"recipe {place}: {error}", fix="see videochat-438h") from None
 
 
-def workspace_recipe(root: Path, name: str | Path | None) -> Recipe:
-    """The recipe that the workspace at `root` follows; its copy is made on first use.
+def workspace_recipe(root: Path, name: str | Path | None, *, keep: bool = True) -> Recipe:
+    """The recipe that the workspace at `root` follows; its copy is made on first use (unless `keep` is False).
 
     name: None for the workspace's own (videochat-438h where it has none). Raises UsageError if another one is kept.
     """
@@ -173,7 +173,8 @@ def workspace_recipe(root: Path, name: str | Path | None) -> Recipe:
     if not kept.is_file():
         text = read_recipe(name or DEFAULT_RECIPE)
         recipe = parse_recipe(text, str(name or DEFAULT_RECIPE))
-        write_text(kept, text)
+        if keep:
+            write_text(kept, text)
         return recipe
     recipe = load_recipe(kept)
     if name is not None and load_recipe(name) != recipe:

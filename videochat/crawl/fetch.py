@@ -1,0 +1,102 @@
+"""Chat and video of the parts of one VOD, fetched by the modules for each platform, in the form that is published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadRecording
+from ..rights.tombstones import Tombstones
+from ..sources.chat_store import StoredChat, store_chat
+from ..sources.formats import Batches, Notes
+from .facts import VodFacts
+from .jobs import Job
+from .publish import MARGIN_MS, PartChat, PartVideo
+from .segments import Page, Part
+from .targets import Vod
+
+COMMENTS = "VideoCommentsByOffsetOrCursor"
+
+
+def read_facts(vod: Vod) -> VodFacts:
+    """What the platform says of a VOD. Raises BadRecording."""
+    from .describe import fetch_facts
+
+    return fetch_facts(vod.url)
+
+
+def read_page(vod: Vod, start_ms: int) -> Page:
+    """One page of chat for the survey. Raises BadRecording where the platform has none or refuses it."""
+    from .twitch_errors import TwitchError
+    from .twitch_graphql import GraphQLClient
+
+    if vod.platform != "twitch":
+        raise BadRecording("no-survey", "only Twitch's chat can be looked into", fix="pass --segments whole")
+    client = GraphQLClient()
+    try:
+        with client.session:
+            answer = client.call(COMMENTS, {"videoID": vod.id, "contentOffsetSeconds": start_ms // 1000})
+    except TwitchError as error:
+        raise BadRecording(error.slug, error.what, fix=error.fix) from None
+    comments = (answer.get("video") or {}).get("comments")
+    if comments is None:
+        raise BadRecording("comments-null", "Twitch gives no chat for this VOD")
+    nodes = [edge.get("node") or {} for edge in comments.get("edges") or [] if isinstance(edge, dict)]
+    offsets = [node.get("contentOffsetSeconds") for node in nodes]
+    has_next = bool((comments.get("pageInfo") or {}).get("hasNextPage"))
+    return sorted(round(offset * 1000) for offset in offsets if isinstance(offset, int | float)), has_next
+
+
+def fetch_part_chats(
+    job: Job, facts: VodFacts, parts: Sequence[Part], folder: Path, tombstones: Tombstones
+) -> dict[Part, PartChat]:
+    """Fetch the chat of `parts` into `folder`, or go on with it. Raises BadRecording; "no-messages" if all is silent."""
+    from .chat_journal import read_pages
+    from .twitch_chat import fetch_chat
+
+    ranges = None if any(part.whole for part in parts) else [(part.start_ms, part.end_ms) for part in parts]
+    fetch = fetch_chat(job.video_id, folder, duration_ms=facts.duration_ms, ranges_ms=ranges, margin_ms=MARGIN_MS)
+    chats = {}
+    for part in parts:
+        notes = Notes()
+        low_ms = None if part.whole else part.start_ms - MARGIN_MS
+        high_ms = None if part.whole else part.end_ms + MARGIN_MS
+        batches = read_pages(fetch.pages, notes, start_ms=low_ms, end_ms=high_ms)
+        path = folder / f"{part.recording_id(job.platform, job.video_id)}.jsonl.gz"
+        stored = store_chat(_not_forgotten(batches, tombstones, notes), path, notes)
+        chats[part] = _part_chat(part, path, stored, notes, fetch.method, fetch.reasons, fetch.counts)
+    return chats
+
+
+def _part_chat(
+    part: Part, path: Path, stored: StoredChat, notes: Notes, method: str, reasons: Sequence[str], counts: Any
+) -> PartChat:
+    if stored.num_messages == 0:
+        if reasons:
+            raise BadRecording("chat-lost", f"no message could be had: {'; '.join(reasons)}")
+        raise BadRecording("no-messages", "nobody said anything in this VOD's chat")
+    return PartChat(
+        path=path,
+        num_messages=stored.num_messages,
+        digest=stored.digest,
+        method=method,
+        reasons=tuple(reasons),
+        audit=counts,
+        oddities=dict(+notes.oddities),
+    )
+
+
+def _not_forgotten(batches: Batches, tombstones: Tombstones, notes: Notes) -> Batches:
+    for batch in batches:
+        kept = next(tombstones.without([batch]))
+        if len(kept) < len(batch):
+            notes.oddities["forgotten"] += len(batch) - len(kept)
+        yield kept
+
+
+def fetch_part_videos(job: Job, facts: VodFacts, parts: Sequence[Part], folder: Path) -> dict[Part, PartVideo]:
+    """Fetch the video of `parts` into `folder`, or go on with it. Raises BadRecording."""
+    from .video import fetch_video
+
+    raise NotImplementedError
