@@ -155,7 +155,7 @@ def _disjoint(chapters: list[Chapter]) -> tuple[Chapter, ...]:
     """In order of time, each cut where the next one starts."""
     ordered = sorted(chapters, key=lambda chapter: (chapter.start_ms, chapter.end_ms))
     cut = []
-    for chapter, after in zip(ordered, [*ordered[1:], None], strict=True):
+    for chapter, after in zip(ordered, [*ordered[1:], None], strict=False):
         end_ms = min(chapter.end_ms, after.start_ms) if after else chapter.end_ms
         if chapter.start_ms < end_ms:
             cut.append(replace(chapter, end_ms=end_ms))
