@@ -33,9 +33,9 @@ STEP = "crawl"
 
 
 def crawl(workspace: Workspace, targets: Sequence[Target], options: CrawlOptions) -> StepSummary:
-    """Fetch the VODs of `targets`; with `options.retry`, those of them whose last attempt ended so (all, if no targets).
+    """Fetch the VODs of `targets`; with `options.retry`, those of them, or of all, whose last attempt ended so.
 
-    Raises UsageError if nobody stated the right to collect, VideochatError if a channel or collection cannot be listed.
+    Raises UsageError if nobody stated the right to collect, VideochatError if a channel or collection is not there.
     """
     require_statement(workspace, options.affirmed)
     jobs = [options.job(vod) for vod in resolve(targets)]

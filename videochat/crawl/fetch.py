@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..errors import BadRecording
 from ..rights.tombstones import Tombstones
-from ..sources.chat_store import StoredChat, store_chat
+from ..sources.chat_store import store_chat
 from ..sources.formats import Batches, Notes
 from .facts import VodFacts
 from .jobs import Job
 from .publish import MARGIN_MS, PartChat, PartVideo
 from .segments import Page, Part
 from .targets import Vod
+
+if TYPE_CHECKING:
+    from .twitch_chat import ChatFetch
 
 COMMENTS = "VideoCommentsByOffsetOrCursor"
 
@@ -51,38 +54,45 @@ def read_page(vod: Vod, start_ms: int) -> Page:
 def fetch_part_chats(
     job: Job, facts: VodFacts, parts: Sequence[Part], folder: Path, tombstones: Tombstones
 ) -> dict[Part, PartChat]:
-    """Fetch the chat of `parts` into `folder`, or go on with it. Raises BadRecording; "no-messages" if all is silent."""
-    from .chat_journal import read_pages
+    """Fetch the chat of `parts` into `folder`, or go on with it.
+
+    Raises BadRecording, "chat-lost" if there is none and something went wrong, "no-messages" if nobody said anything.
+    """
     from .twitch_chat import fetch_chat
 
     ranges = None if any(part.whole for part in parts) else [(part.start_ms, part.end_ms) for part in parts]
     fetch = fetch_chat(job.video_id, folder, duration_ms=facts.duration_ms, ranges_ms=ranges, margin_ms=MARGIN_MS)
-    chats = {}
-    for part in parts:
-        notes = Notes()
-        low_ms = None if part.whole else part.start_ms - MARGIN_MS
-        high_ms = None if part.whole else part.end_ms + MARGIN_MS
-        batches = read_pages(fetch.pages, notes, start_ms=low_ms, end_ms=high_ms)
-        path = folder / f"{part.recording_id(job.platform, job.video_id)}.jsonl.gz"
-        stored = store_chat(_not_forgotten(batches, tombstones, notes), path, notes)
-        chats[part] = _part_chat(part, path, stored, notes, fetch.method, fetch.reasons, fetch.counts)
-    return chats
+    return {part: _part_chat(job, part, fetch, folder, tombstones) for part in parts}
 
 
-def _part_chat(
-    part: Part, path: Path, stored: StoredChat, notes: Notes, method: str, reasons: Sequence[str], counts: Any
-) -> PartChat:
+def _part_chat(job: Job, part: Part, fetch: ChatFetch, folder: Path, tombstones: Tombstones) -> PartChat:
+    from .chat_audit import audit_chat
+    from .chat_journal import read_pages
+
+    notes = Notes()
+    low_ms = None if part.whole else part.start_ms - MARGIN_MS
+    high_ms = None if part.whole else part.end_ms + MARGIN_MS
+    batches = read_pages(fetch.pages, notes, start_ms=low_ms, end_ms=high_ms)
+    path = folder / f"{part.recording_id(job.platform, job.video_id)}.jsonl.gz"
+    stored = store_chat(_not_forgotten(batches, tombstones, notes), path, notes)
+    audit = audit_chat(
+        stored.offsets_ms,
+        start_ms=part.start_ms,
+        end_ms=part.end_ms,
+        fetch=fetch,
+        num_duplicates=notes.oddities["duplicate-id"],
+    )
     if stored.num_messages == 0:
-        if reasons:
-            raise BadRecording("chat-lost", f"no message could be had: {'; '.join(reasons)}")
+        if audit.reasons:
+            raise BadRecording("chat-lost", f"no message could be had: {'; '.join(audit.reasons)}")
         raise BadRecording("no-messages", "nobody said anything in this VOD's chat")
     return PartChat(
         path=path,
         num_messages=stored.num_messages,
         digest=stored.digest,
-        method=method,
-        reasons=tuple(reasons),
-        audit=counts,
+        method=fetch.method,
+        reasons=audit.reasons,
+        audit={name: value for name, value in audit.to_json().items() if name not in ("reasons", "method")},
         oddities=dict(+notes.oddities),
     )
 
