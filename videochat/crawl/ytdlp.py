@@ -133,6 +133,18 @@ class Downloader(yt_dlp.YoutubeDL):  # type: ignore[misc]
         except (DownloadError, ExtractorError) as error:
             raise _bad_recording(error) from None
 
+    def size(self, url: str, headers: dict[str, str]) -> int:
+        """Bytes of one file. Raises BadRecording, "no-ranges" if the server does not hand it out in parts."""
+        asked = {**headers, "Range": "bytes=0-0", "Accept-Encoding": "identity"}
+        try:
+            with self.urlopen(Request(url, headers=asked)) as response:
+                said = re.fullmatch(r"bytes 0-0/(\d+)", response.headers.get("Content-Range") or "")
+        except RequestError as error:
+            raise _bad_recording(error) from None
+        if not said:
+            raise BadRecording("no-ranges", "the server does not hand out the video in parts")
+        return int(said[1])
+
     def text(self, url: str, headers: dict[str, str]) -> str:
         """A small text such as a playlist. Raises BadRecording."""
         try:
