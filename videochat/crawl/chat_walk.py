@@ -32,7 +32,7 @@ WALK_VERSION = 1  # of the order of pages: another one makes stored pages useles
 SKIPS_S = (30, 120, 600)  # how far to go on past an offset that is refused
 MAX_IDLE_PAGES = 40  # pages in a row without news, though each says that more follow
 LATE_S = 600  # comments lie up to 178 s past the stated end (FACTS §5): nothing is asked for beyond this
-MAX_PROBES = 64
+MAX_PROBES = 500  # a chat with more unlikely silences than this is not one that we understand
 FULL_SECOND = 20  # a page of so many comments within one second counts as filled by it
 
 
@@ -94,6 +94,9 @@ class ChatWalk:
         self._holes: list[Span] = []
         self._seen: set[str] = set()
         self._seconds: set[int] = set()
+        self._were_holes: set[Span] = set()
+        self._asked: set[Span] = set()
+        self.num_unasked = 0
         self._by_offset_only = False
         self._fell_back = False
         self._refused_probes = 0
@@ -175,6 +178,8 @@ class ChatWalk:
         if holes := self.open_holes:
             places = ", ".join(f"{hole.start_s}–{hole.end_s}" for hole in holes[:5])
             found.append(f"unproven-gap: {len(holes)} gaps could not be asked for again ({places} s)")
+        if self.num_unasked:
+            found.append(f"unproven-gap: {self.num_unasked} more than {MAX_PROBES} gaps were not asked for again")
         return found
 
     # -- the way
@@ -195,16 +200,17 @@ class ChatWalk:
             start_s = self._span.start_s if before_s is None else before_s
             if self._skips and (not joined or first_of_span) and first_s > start_s:
                 self._holes.append(Span(start_s=start_s, end_s=first_s))
-            elif not joined:
+            elif not (joined or self._is_settled(before_s)):
                 self.possible_losses.append((start_s, first_s))
             self._last_s = max(page.rows[-1][0], before_s or 0)
-        elif self._said_more and not page.more and before_s is not None and asked_s > before_s:
+        elif self._said_more and not page.more and before_s is not None and not self._is_settled(before_s):
             self.possible_losses.append((before_s, asked_s))  # more was promised, and there is nothing further on
         self._skips, self._said_more = 0, page.more
         last_s = self._last_s if self._last_s is not None else self._span.start_s
+        self._news_in_span = self._news_in_span or news
         self._idle_pages = 0 if news else self._idle_pages + 1
-        self._step_s = 1 if news else min(2 * self._step_s, 64)
         next_s = last_s if last_s > asked_s else asked_s + self._step_s
+        self._step_s = 1 if news else min(2 * self._step_s, 64)
         ended = not page.more or self._reached(page) or next_s >= self._limit_s()
         if ended or self._idle_pages > MAX_IDLE_PAGES:
             self._next_span()
@@ -218,6 +224,14 @@ class ChatWalk:
         if self._last_s is None or self._last_s not in self._seconds:
             return True  # nothing is known here that it could share
         return any(known and second <= self._last_s for second, known in page.rows)
+
+    def _is_settled(self, second: int | None) -> bool:
+        """Is the rest of the second from which a silence is asked for again known from the walk that came there?
+
+        Where that was by cursor it is whole, and where it was by offset a loss in it has been told already.
+        """
+        silence = self._probes is not None and self._span not in self._were_holes
+        return silence and second == self._span.start_s and not self._news_in_span
 
     def _reached(self, page: _Page) -> bool:
         end_s = self._span.end_s
@@ -240,11 +254,11 @@ class ChatWalk:
         self.stopped = why
 
     def _next_span(self) -> None:
-        if not self._todo and self._probes is None:
+        if not self._todo and not self._probes:
             self._probes = self._plan_probes()
-            self.counts.probes = len(self._probes)
         queue = self._todo if self._probes is None else self._probes
-        self._skips, self._step_s, self._idle_pages, self._said_more = 0, 1, 0, False
+        self._skips, self._step_s, self._idle_pages = 0, 1, 0
+        self._said_more = self._news_in_span = False
         if not queue:
             self.ask = None
             return
@@ -253,7 +267,7 @@ class ChatWalk:
         self._ask_offset(self._span.start_s)
 
     def _plan_probes(self) -> deque[Span]:
-        """The holes, then the unlikely silences, those first that miss most."""
+        """Holes and unlikely silences that have not been asked for, those first that miss most."""
         gaps = []
         for span in self._spans:
             end_s = span.end_s if span.end_s is not None else self._duration_s
@@ -261,11 +275,16 @@ class ChatWalk:
                 end_s = max(self.offsets_s, default=0) + 1
             gaps += find_gaps(self.offsets_s, span.start_s, end_s, min_expected=ASK_AGAIN)
         gaps.sort(key=lambda gap: (-gap.expected, gap.start_s))
-        asked = {(hole.start_s, hole.end_s) for hole in self._holes}
-        probes = [Span(start_s=gap.start_s, end_s=gap.end_s) for gap in gaps]
-        return deque(
-            [*self._holes, *(probe for probe in probes if (probe.start_s, probe.end_s) not in asked)][:MAX_PROBES]
-        )
+        wanted = [*self._holes, *(Span(start_s=gap.start_s, end_s=gap.end_s) for gap in gaps)]
+        probes = [probe for probe in dict.fromkeys(wanted) if probe not in self._asked]
+        room = MAX_PROBES - self.counts.probes
+        self.num_unasked = max(0, len(probes) - room)
+        probes = probes[:room]
+        self._were_holes.update(self._holes)
+        self._holes = []
+        self._asked.update(probes)
+        self.counts.probes += len(probes)
+        return deque(probes)
 
     # -- pages
 

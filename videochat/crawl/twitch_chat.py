@@ -24,13 +24,15 @@ from .twitch_graphql import PATIENT, Retry
 __all__ = ["ChatFetch", "PageHook", "fetch_chat", "plan_spans", "read_pages"]
 
 MARGIN_MS = 30_000
+CHAT_DOWNLOADER = "chat-downloader"  # the method of a chat that chat-downloader fetched as it is
 
 PageHook = Callable[[int, int, int], None]  # (pages so far, comments so far, last second) after each stored page
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChatFetch:
-    """pages: the journal. method: "cursor", "offset" or "cursor+offset". reasons: [] if complete, else "slug: …".
+    """pages: the journal. method: "cursor", "offset" or "cursor+offset"; CHAT_DOWNLOADER for
+    YouTube. reasons: [] if complete, else "slug: …".
 
     counts: pages, cursor_pages, offset_pages, comments, and what was odd (see WalkCounts); equal however often the
     fetch was killed.
@@ -41,6 +43,11 @@ class ChatFetch:
     is_complete: bool
     reasons: list[str]
     counts: dict[str, Any]
+
+    @property
+    def proves(self) -> bool:
+        """Do `reasons` tell all: were the pages joined and unlikely silences asked for again?"""
+        return self.method != CHAT_DOWNLOADER
 
 
 def fetch_chat(
