@@ -12,16 +12,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from . import __version__
 from .cut import KEPT_COLUMNS, Cut, clip_table, content_digest, cut
-from .errors import Mismatch, MissingInput
-from .files import digest_json, parquet_metadata, read_json, write_json
+from .dataset import Dataset
+from .errors import Damaged, Mismatch, MissingInput
+from .files import damaged, digest_file, digest_json, parquet_metadata, read_json, read_parquet, write_json
 from .progress import progress
+from .rights.versions import version_facts
 from .schema import SCHEMA_VERSION, SPLITS, Recording
 from .shards import Part, write_shards
 from .splits import Unit, assign_splits, shingles_of
@@ -52,8 +54,8 @@ def build(workspace: Workspace, *, text_only: bool = False, limit: int | None = 
     chosen = chosen[:limit]
     stamp = _stamp(workspace, chosen, fingerprint, text_only)
     current = workspace.shards_dir / "dataset.json"
-    if current.is_file() and (manifest := read_json(current))["stamp"] == stamp:
-        return dict(manifest)
+    if manifest := _current_manifest(current, stamp):
+        return manifest
 
     sources = [_source(workspace, recording) for recording in progress(chosen, what="cut", unit="recording")]
     splits = _splits(workspace, sources)
@@ -65,7 +67,7 @@ def build(workspace: Workspace, *, text_only: bool = False, limit: int | None = 
             source.recording.recording_id,
             Part(
                 num_clips=source.clips.num_clips,
-                num_bytes=_row_bytes(source.clips, dim),
+                num_bytes=_clips_bytes(source.clips, dim),
                 read=partial(
                     _read,
                     workspace,
@@ -94,8 +96,21 @@ def build(workspace: Workspace, *, text_only: bool = False, limit: int | None = 
         "durations_ms": {source.recording.recording_id: source.recording.duration_ms for source in sources},
     }
     manifest = write_dataset(workspace, parts, dim=dim, facts=facts)
-    _describe(workspace, manifest)
+    describe(workspace, manifest, workspace.shards_dir)
     return manifest
+
+
+def _current_manifest(path: Path, stamp: str) -> dict[str, Any] | None:
+    """dataset.json if it and its files are whole and were made from exactly these inputs; else they are made again."""
+    try:
+        manifest = read_json(path, needs=("stamp", "files"))
+        Dataset.open(path.parent)
+        if manifest["stamp"] != stamp:
+            return None
+        whole = all(digest_file(path.parent / file["path"]) == file["sha256"] for file in manifest["files"])
+    except (OSError, Damaged, MissingInput, Mismatch):
+        return None
+    return dict(manifest) if whole else None
 
 
 def choose(workspace: Workspace, *, text_only: bool) -> tuple[list[Recording], dict[str, str], dict[str, Any] | None]:
@@ -114,7 +129,10 @@ def choose(workspace: Workspace, *, text_only: bool) -> tuple[list[Recording], d
     left_out |= {r.recording_id: "no frame features" for r in cleaned if r not in framed}
     fingerprints: dict[str, dict[str, Any]] = {}
     for recording in framed:
-        found = parquet_metadata(workspace.frames_path(recording.recording_id))["fingerprint"]
+        path = workspace.frames_path(recording.recording_id)
+        found = parquet_metadata(path).get("fingerprint")
+        if found is None:
+            raise damaged(path, "it has no fingerprint of its CLIP model", "run `videochat build-features` again")
         fingerprints.setdefault(digest_json(found), found)
     if len(fingerprints) > 1:
         models = ", ".join(sorted(str(found.get("model")) for found in fingerprints.values()))
@@ -144,7 +162,8 @@ def _stamp(
 
 
 def _source(workspace: Workspace, recording: Recording) -> Source:
-    comments = pq.read_table(workspace.comments_path(recording.recording_id), columns=KEPT_COLUMNS, partitioning=None)
+    path = workspace.comments_path(recording.recording_id)
+    comments = read_parquet(path, columns=KEPT_COLUMNS, fix="remove it and run `videochat clean` again")
     clips = cut(recording, comments, workspace.settings.geometry)
     return Source(recording=recording, clips=clips, shingles=shingles_of(clips.comments["text"].to_pylist()))
 
@@ -154,7 +173,8 @@ def _splits(workspace: Workspace, sources: Sequence[Source]) -> dict[str, str]:
     settings = workspace.settings
     rule = [settings.split_by, list(settings.split_fractions), settings.seed]
     path = workspace.root / "splits.json"
-    stored = read_json(path) if path.is_file() else {}
+    fix = "restore it, or remove it: then every recording is assigned to a split anew"
+    stored = read_json(path, needs=("rule", "assignment"), fix=fix) if path.exists() else {}
     previous = stored.get("assignment", {}) if stored.get("rule") == rule else {}
     units = [
         Unit(
@@ -173,20 +193,24 @@ def _splits(workspace: Workspace, sources: Sequence[Source]) -> dict[str, str]:
     return splits
 
 
-def _row_bytes(clips: Cut, dim: int | None) -> int:
-    """Estimate of the rows' bytes, for planning the number of files."""
-    num_comments = clips.num_context + clips.num_responses
-    vectors = 0 if dim is None else clips.num_clips * 40 + clips.num_context
-    return num_comments * COMMENT_BYTES + vectors * 2 * (dim or 0)
+def _clips_bytes(clips: Cut, dim: int | None) -> int:
+    return row_bytes(clips.num_clips, clips.num_context, clips.num_responses, dim)
+
+
+def row_bytes(num_clips: int, num_context: int, num_responses: int, dim: int | None) -> int:
+    """Estimate of the rows' bytes, for planning the number of files. dim: of the features, None for text alone."""
+    vectors = 0 if dim is None else num_clips * 40 + num_context
+    return (num_context + num_responses) * COMMENT_BYTES + vectors * 2 * (dim or 0)
 
 
 def _read(workspace: Workspace, source: Source, *, dim: int | None, split: str, channel_id: str) -> pa.Table:
     name = source.recording.recording_id
     frames = texts = None
     if dim is not None:
-        frames = pq.read_table(workspace.frames_path(name), partitioning=None)
+        fix = "remove it and run `videochat build-features` again"
+        frames = read_parquet(workspace.frames_path(name), fix=fix)
         if workspace.texts_path(name).is_file():
-            texts = pq.read_table(workspace.texts_path(name), partitioning=None)
+            texts = read_parquet(workspace.texts_path(name), fix=fix)
     return clip_table(
         source.recording,
         source.clips,
@@ -235,7 +259,7 @@ def write_dataset(
     files = write_shards(workspace.shards_dir, grouped, dim=dim, metadata=common)
     manifest: dict[str, Any] = {
         "name": workspace.root.resolve().name,
-        "version": 1,
+        **version_facts(workspace),
         **common,
         **facts,
         **tally.manifest(),
@@ -317,12 +341,12 @@ class _Tally:
         }
 
 
-def _describe(workspace: Workspace, manifest: dict[str, Any]) -> None:
-    """The data card and the Croissant metadata beside the shards."""
+def describe(workspace: Workspace, manifest: dict[str, Any], folder: Path) -> None:
+    """The data card and the Croissant metadata beside the shards in `folder`."""
     from .cards import write_card
     from .cleaning.funnel import funnel
 
-    write_card(manifest, [asdict(row) for row in funnel(workspace)], workspace.shards_dir)
+    write_card(manifest, [asdict(row) for row in funnel(workspace)], folder)
 
 
 def plan_build(workspace: Workspace, *, text_only: bool = False) -> dict[str, Any]:
@@ -335,7 +359,7 @@ def plan_build(workspace: Workspace, *, text_only: bool = False) -> dict[str, An
         "left_out": len(left_out),
         "hours": round(sum(recording.duration_ms for recording in chosen) / 3_600_000, 3),
         "clips": sum(clips.num_clips for clips in cuts),
-        "bytes": sum(_row_bytes(clips, dim) for clips in cuts),
+        "bytes": sum(_clips_bytes(clips, dim) for clips in cuts),
     }
 
 

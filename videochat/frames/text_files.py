@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from ..files import digest_json, is_current, write_parquet
+from ..files import digest_json, is_current, read_parquet, write_parquet
 from ..schema import Recording, texts_schema
 from ..workspace import Workspace
 from .frame_files import embedding_column
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
+def stamp_of(texts: list[str], fingerprint: Mapping[str, Any]) -> str:
+    """texts: unique and sorted, as the file holds them."""
+    return digest_json({"format": FORMAT, "texts": digest_json(texts), "fingerprint": dict(fingerprint)})
+
+
 class TextJob:
     def __init__(self, workspace: Workspace, recording: Recording, clip: ClipModel) -> None:
         self.comments_path = workspace.comments_path(recording.recording_id)
@@ -27,10 +32,11 @@ class TextJob:
 
     def run(self, pool: Executor) -> dict[str, Any] | None:
         """Write the file; counts for the ledger, or None if it is current."""
-        table = pq.read_table(self.comments_path, columns=["text"], filters=[("kept", "=", True)])
+        fix = "remove it and run `videochat clean` again"
+        table = read_parquet(self.comments_path, columns=["text"], filters=[("kept", "=", True)], fix=fix)
         texts = sorted({text for text in table.column("text").to_pylist() if text})
         fingerprint = self.clip.fingerprint
-        stamp = digest_json({"format": FORMAT, "texts": digest_json(texts), "fingerprint": fingerprint})
+        stamp = stamp_of(texts, fingerprint)
         if is_current(self.path, stamp):
             return None
         embeddings = pool.submit(self.clip.encode_texts, texts).result()
