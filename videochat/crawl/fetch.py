@@ -105,8 +105,20 @@ def _not_forgotten(batches: Batches, tombstones: Tombstones, notes: Notes) -> Ba
         yield kept
 
 
-def fetch_part_videos(job: Job, facts: VodFacts, parts: Sequence[Part], folder: Path) -> dict[Part, PartVideo]:
+def fetch_part_videos(job: Job, parts: Sequence[Part], folder: Path) -> dict[Part, PartVideo]:
     """Fetch the video of `parts` into `folder`, or go on with it. Raises BadRecording."""
     from .video import fetch_video
 
-    raise NotImplementedError
+    ranges = None if any(part.whole for part in parts) else [(part.start_ms, part.end_ms) for part in parts]
+    fetch = fetch_video(job.vod.url, folder, ranges_ms=ranges, min_rows=job.min_rows)
+    return {
+        part: PartVideo(
+            path=path,
+            start_ms=start_ms,
+            duration_ms=end_ms - start_ms,
+            reasons=audit.reasons,
+            audit={name: value for name, value in audit.to_json().items() if name != "reasons"},
+            muted_ms=fetch.info.muted_ms,
+        )
+        for part, ((start_ms, end_ms), path), audit in zip(parts, fetch.files, fetch.audits, strict=True)
+    }

@@ -18,7 +18,7 @@ from .. import __version__
 from ..errors import BadRecording
 from ..files import digest_file, read_json, write_json
 from ..schema import Recording
-from .facts import VodFacts
+from .facts import Interval, VodFacts
 from .jobs import Job
 from .segments import Part
 
@@ -31,7 +31,8 @@ OLD = "old"
 class PartVideo:
     """The video of one part. start_ms: the VOD's time of its first frame. reasons: what is wrong with it, if anything.
 
-    path None: there is none (chat alone was wanted, or it failed). audit: figures, JSON-able.
+    path None: there is none (chat alone was wanted, or it failed). audit: figures, JSON-able. muted_ms: intervals on the
+    VOD's clock as the playlist has them, None if only the facts tell.
     """
 
     path: Path | None
@@ -39,6 +40,7 @@ class PartVideo:
     duration_ms: int
     reasons: tuple[str, ...] = ()
     audit: dict[str, Any] | None = None
+    muted_ms: tuple[Interval, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,8 @@ def make_ready(
         name = f"video{video.path.suffix}"
         _link(video.path, folder / name)
     reasons = [*chat.reasons, *video.reasons]
+    if video.muted_ms is not None:
+        facts = dataclasses.replace(facts, muted_ms=video.muted_ms)
     muted = facts.muted_within(video.start_ms, video.start_ms + max(video.duration_ms, 1))
     crawled = {
         "job": job.to_json(),

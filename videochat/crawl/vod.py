@@ -237,7 +237,7 @@ def _fetch(
             _reuse(known.root, job, recording, part, chats, videos)
     want_chat = [part for part in todo if part not in chats]
     want_video = [part for part in todo if part not in videos] if job.video else []
-    video = _Background(lambda: fetch_part_videos(job, facts, want_video, staging / "video")) if want_video else None
+    video = _Background(lambda: fetch_part_videos(job, want_video, staging / "video")) if want_video else None
     if want_chat:
         chats |= fetch_part_chats(job, facts, want_chat, staging / "chat", known.tombstones)
     if video is not None:
@@ -287,6 +287,7 @@ def _reuse(
             start_ms=-recording.offset_ms,
             duration_ms=recording.duration_ms,
             audit=crawled["video"]["audit"],
+            muted_ms=VodFacts.from_json(crawled["facts"]).muted_ms,
         )
 
 
