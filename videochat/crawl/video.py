@@ -249,7 +249,11 @@ def _rendition(value: Mapping[str, Any]) -> Rendition | None:
 def _source(ydl: Downloader, description: Description, min_rows: int) -> _Source:
     rendition = choose_rendition(description.formats, min_rows)
     if rendition.protocol in HLS:
-        playlist = parse_playlist(ydl.text(rendition.url, dict(rendition.headers)), rendition.url)
+
+        def ask() -> Playlist:
+            return parse_playlist(ydl.text(rendition.url, dict(rendition.headers)), rendition.url)
+
+        playlist = ydl.insist(ask, {"bad-playlist"})
         playlist = playlist.placed(description.facts.duration_ms)
         return _Source(playlist=playlist, rendition=rendition, name=rendition.name)
     size = ydl.size(rendition.url, dict(rendition.headers))

@@ -26,8 +26,8 @@ MISSING_SHARE = 0.005  # of the length, or
 MISSING_MS = 2000  # this much, whichever is more, may be missing: encoders pause, streams have advertisements
 DESYNC_MS = 1000  # chat is timed in whole seconds
 LENGTH_MS = 5000  # declared lengths are whole seconds, and end when the broadcaster stops, not with the last picture
-TOTALS = tuple(
-    ["video_ms", "missing_ms", "num_pictures", "num_fragments", "num_breaks", "num_squeezed", "muted_ms", "num_bytes"]
+TOTALS = (
+    *("video_ms", "missing_ms", "num_pictures", "num_fragments", "num_breaks", "num_squeezed", "muted_ms", "num_bytes"),
 )
 
 

@@ -14,8 +14,8 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import yt_dlp
@@ -25,19 +25,20 @@ from yt_dlp.utils import DownloadError, ExtractorError
 
 from ..errors import BadRecording
 from .limits import LIMITS, HostLimits
+from .scrub import scrub
 from .twitch_graphql import Retry, retry_after_s
 
+T = TypeVar("T")
 LOG = logging.getLogger(__name__)
 SOCKET_TIMEOUT_S = 30
-SECRETS = re.compile(r"\?[^\s'\"]+")  # query strings hold access tokens
 AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 
 
 class _Log:
-    """yt-dlp's messages in our log, without the query strings of addresses."""
+    """yt-dlp's messages in our log, without addresses and tokens."""
 
     def debug(self, message: str) -> None:
-        LOG.debug("%s", SECRETS.sub("?…", message))
+        LOG.debug("%s", scrub(message))
 
     info = warning = error = debug
 
@@ -113,6 +114,18 @@ class Downloader(yt_dlp.YoutubeDL):  # type: ignore[misc]
                 return  # the next request waits for the end of the pause
         self.stop.wait(self.retry.wait_s(attempt))
 
+    def insist(self, ask: Callable[[], T], passing: Collection[str]) -> T:
+        """What `ask` returns, asking again where it raises a BadRecording of a class that may pass."""
+        attempt = 1
+        while True:
+            try:
+                return ask()
+            except BadRecording as error:
+                attempt += 1
+                if error.error_class not in passing or attempt > self.retry.max_attempts:
+                    raise
+                self.stop.wait(self.retry.wait_s(attempt))
+
     def describe(self, url: str) -> dict[str, Any]:
         """What yt-dlp knows of one video: names, times, formats. Raises BadRecording with the class of the failure."""
         try:
@@ -128,10 +141,17 @@ class Downloader(yt_dlp.YoutubeDL):  # type: ignore[misc]
     def twitch_formats(self, video_id: str, token: Mapping[str, str]) -> list[dict[str, Any]]:
         """The renditions that Twitch's playlist server offers for an access token. Raises BadRecording."""
         extractor = self.get_info_extractor("TwitchVod")
-        try:
-            return list(extractor._extract_twitch_m3u8_formats("vod", video_id, token["value"], token["signature"]))
-        except (DownloadError, ExtractorError) as error:
-            raise _bad_recording(error) from None
+
+        def ask() -> list[dict[str, Any]]:
+            try:
+                formats = extractor._extract_twitch_m3u8_formats("vod", video_id, token["value"], token["signature"])
+            except (DownloadError, ExtractorError) as error:
+                raise _bad_recording(error) from None
+            if not formats:
+                raise BadRecording("bad-playlist", "the answer for the renditions is no playlist", fix="run it again")
+            return list(formats)
+
+        return self.insist(ask, {"bad-playlist"})
 
     def size(self, url: str, headers: dict[str, str]) -> int:
         """Bytes of one file. Raises BadRecording, "no-ranges" if the server does not hand it out in parts."""
@@ -170,7 +190,7 @@ def _bad_recording(error: Exception) -> BadRecording:
     cause = _cause(error)
     if isinstance(cause, BadRecording):
         return cause
-    text = SECRETS.sub("?…", str(error).removeprefix("ERROR: ")).splitlines()[0][:300]
+    text = scrub(str(error).removeprefix("ERROR: "))
     lowered = text.lower()
     if isinstance(cause, HTTPError):
         status = cause.status
