@@ -141,6 +141,7 @@ class FragmentFetch:
                 try:
                     self.ydl.rest(error, attempt)
                 except HTTPError as final:
+                    final.close()
                     if final.status in (429, *range(500, 600)):
                         raise _failed(what, f"HTTP {final.status}") from None
                     raise BadRecording(

@@ -1,12 +1,12 @@
-"""Fragments on disk become one MP4 of a range: packets are copied, nothing is encoded, time 0 is the range's start.
+"""Fragments on disk become one MP4 of a range: packets are copied, nothing is encoded.
 
     report = join(pieces, 600_000, 1_200_000, folder / "video-t600.mp4")
 
 A fragment's timestamps are put on the VOD's clock by the playlist: the first one at its start, the following ones by
 their own timestamps as long as these run on, anew after a break (an advertisement, a restarted encoder), as players
 do. How far timestamps and playlist are apart at each fragment is reported, as nobody can tell which of them is right.
-The pictures between the last key frame and the start are kept but hidden by an edit list, so the first one that is
-shown lies within a frame of the start. Equal fragments give equal bytes.
+Time 0 of the file is the first picture at or after the start; what lies between the last key frame and that picture is
+kept but hidden by an edit list. Equal fragments give equal bytes.
 """
 
 from __future__ import annotations
@@ -133,7 +133,8 @@ def join(
                     _copy(group, writer, None if whole_file else clock)
                     if writer.is_over:
                         break
-                writer.flush()
+                if not writer.is_started:
+                    writer.flush()
             finally:
                 writer.close()
             if report.first_ms is None:
@@ -276,7 +277,8 @@ class Writer:
         self.video: Any = None
         self.audio: Any = None
         self._extradata: bytes | None = None
-        self._pending: list[Timed] | None = []  # from the last key frame before the begin, until the begin
+        self._pending: list[Timed] | None = []  # from the last key frame before the begin on, until _first is known
+        self._first: Fraction | None = None
         self._last_dts: dict[bool, int] = {}
 
     def use(self, video: Any, audio: Any) -> None:
@@ -309,20 +311,31 @@ class Writer:
         elif timed.is_video and not any(kept.is_video for kept in self._pending) and not timed.packet.is_keyframe:
             return  # nothing can be decoded before a key frame
         self._pending.append(timed)
-        if timed.is_video and timed.dts >= self.begin:
+        if timed.is_video and timed.pts >= self.begin:
+            self._first = timed.pts if self._first is None else min(self._first, timed.pts)
+        if timed.is_video and self._first is not None and timed.dts > self._first:
             self.flush()
 
+    @property
+    def is_started(self) -> bool:
+        return self._pending is None
+
     def flush(self) -> None:
-        """Write what was held back for a later key frame before the begin: there is none."""
+        """Write what was held back until the first picture was known, which becomes time 0."""
         pending, self._pending = self._pending or [], None
+        if self._first is None:
+            return
+        self.report.first_ms = float(self._first * 1000)
         for timed in pending:
-            self._write(timed)
+            if timed.is_video or timed.pts >= self._first:
+                self._write(timed)
 
     def _write(self, timed: Timed) -> None:
         packet = timed.packet
         base = Fraction(packet.time_base)
-        dts = round((timed.dts - self.begin) / base)
-        pts = round((timed.pts - self.begin) / base)
+        assert self._first is not None
+        dts = round((timed.dts - self._first) / base)
+        pts = round((timed.pts - self._first) / base)
         last = self._last_dts.get(timed.is_video)
         if last is not None and dts <= last:
             self.report.num_squeezed += 1
@@ -331,10 +344,7 @@ class Writer:
             dts = last + 1
             pts = max(pts, dts)
         self._last_dts[timed.is_video] = dts
-        if timed.is_video:
-            self.report.num_packets += 1
-            if timed.pts >= self.begin and (self.report.first_ms is None or timed.pts * 1000 < self.report.first_ms):
-                self.report.first_ms = float(timed.pts * 1000)
+        self.report.num_packets += timed.is_video
         packet.dts, packet.pts = dts, pts
         packet.stream = self.video if timed.is_video else self.audio
         self.container.mux(packet)

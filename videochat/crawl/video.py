@@ -151,7 +151,13 @@ def _fetch(
                 # addresses of other platforms than Twitch hold for some hours only: ask for new ones, once
                 if is_last or error.error_class != "missing-fragment" or not source.whole_file:
                     raise
-    return _finish(folder, description, source, ranges_ms is None, ranges, pieces)
+    done = _finish(folder, description, source, ranges_ms is None, ranges, pieces)
+    rows = min(done.audit.width, done.audit.height)
+    if rows >= min_rows:
+        return done
+    note = f"small-rendition: {rows} rows, wanted are {min_rows}"
+    audits = tuple(replace(audit, notes=(*audit.notes, note)) for audit in done.audits)
+    return replace(done, audits=audits, audit=together(audits))
 
 
 def _index(fragment: Fragment) -> int:

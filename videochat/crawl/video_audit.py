@@ -114,8 +114,8 @@ def shown_pictures(path: Path) -> Pictures:
 
 
 def gaps(pictures: Pictures, begin_ms: float, start_ms: int, end_ms: int) -> tuple[Interval, ...]:
-    """Intervals of [start_ms, end_ms) without pictures. begin_ms: the VOD's time of the file's time 0."""
-    times = pictures.times_ms + begin_ms
+    """Intervals of [start_ms, end_ms) without pictures. begin_ms: the VOD's time of the first picture."""
+    times = pictures.times_ms - pictures.times_ms[0] + begin_ms
     edges = np.concatenate([[start_ms - pictures.usual_ms], times, [end_ms]])
     wide = np.flatnonzero(np.diff(edges) > GAP_MS + pictures.usual_ms)
     return cut_intervals(
@@ -142,11 +142,12 @@ def audit_video(
     muted: Sequence[Interval] = (),
     is_closed: bool = True,
 ) -> VideoAudit:
-    """Measure one file. wanted: [start_ms, end_ms) of the VOD; the file's time 0 is start_ms. end_ms 0: not known."""
+    """Measure one file. wanted: [start_ms, end_ms) of the VOD; end_ms 0: not known."""
     start_ms, end_ms = wanted
     pictures = shown_pictures(path)
-    end_ms = end_ms or round(start_ms + pictures.times_ms[-1] + pictures.usual_ms)
-    missing = gaps(pictures, start_ms, start_ms, end_ms)
+    first_ms = report.first_ms if report.first_ms is not None else float(start_ms)
+    end_ms = end_ms or round(first_ms + pictures.times_ms[-1] - pictures.times_ms[0] + pictures.usual_ms)
+    missing = gaps(pictures, first_ms, start_ms, end_ms)
     missing_ms = sum(end - start for start, end in missing)
     desync_ms, method = desync(report)
     reasons, notes = [], []
@@ -165,7 +166,7 @@ def audit_video(
     return VideoAudit(
         start_ms=start_ms,
         end_ms=end_ms,
-        first_ms=round(start_ms + pictures.times_ms[0]),
+        first_ms=round(first_ms),
         video_ms=round(pictures.times_ms[-1] - pictures.times_ms[0] + pictures.usual_ms),
         missing_ms=missing_ms,
         gaps_ms=missing,

@@ -107,6 +107,7 @@ class Downloader(yt_dlp.YoutubeDL):  # type: ignore[misc]
         if attempt > self.retry.max_attempts or not is_passing(error) or self.stop.is_set():
             raise error
         if isinstance(error, HTTPError):
+            error.close()
             seconds = retry_after_s(error.response.headers.get("Retry-After"))
             if seconds is not None:
                 if seconds > self.retry.max_pause_s:
@@ -201,6 +202,8 @@ def _bad_recording(error: Exception) -> BadRecording:
         return BadRecording("rate-limited" if status == 429 else "server-failed", f"HTTP {status} for the video")
     if isinstance(cause, TransportError):
         return BadRecording("connection-failed", f"no whole answer ({type(cause).__name__})", fix="run it again")
+    if "no m3u header" in lowered:
+        return BadRecording("bad-playlist", "the answer for the renditions is no playlist", fix="run it again")
     if any(words in lowered for words in ("does not exist", "unavailable", "removed", "private video")):
         return BadRecording("gone", text)
     if any(words in lowered for words in ("subscriber", "log in", "logged in", "login", "sign in", "restricted")):
