@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videochat.errors import Mismatch, MissingInput
-from videochat.files import read_json, write_json, write_text
+from videochat.errors import Damaged, Mismatch, MissingInput
+from videochat.files import damaged, digest_file, read_json, write_json, write_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 INFO = "training.json"
+FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")  # what loading reads
+NEEDED = ("clip_dim", "clip_fingerprint", "data_digest", "needs", "seed", "train_recordings")
 TOOLS = {"tool", "open_clip", "decoder", "precision", "version"}  # of a fingerprint: what may differ by rounding only
 
 
@@ -60,7 +62,8 @@ def write(
     (folder / "model.safetensors").chmod(0o644)  # safetensors makes it readable by its owner alone
     write_text(folder / "training.jsonl", "".join(json.dumps(row, sort_keys=True) + "\n" for row in log))
     write_text(folder / "README.md", card)
-    write_json(folder / INFO, info)
+    files = {name: digest_file(folder / name) for name in FILES if (folder / name).is_file()}
+    write_json(folder / INFO, {**info, "files": files})
 
 
 @contextmanager
@@ -77,10 +80,24 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def read_info(folder: Path) -> dict[str, Any] | None:
-    """training.json, or None where there is no whole checkpoint."""
+def read_info(folder: Path, *, fix: str = "") -> dict[str, Any] | None:
+    """training.json, or None where training has not ended. Raises Damaged, with `fix`, if a file has changed since."""
     path = folder / INFO
-    return dict(read_json(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    info = read_json(path, needs=NEEDED, fix=fix)
+    for name, digest in info.get("files", {}).items():
+        if not (folder / name).is_file() or digest_file(folder / name) != digest:
+            raise damaged(folder / name, "it is missing or was changed after the training", fix)
+    return dict(info)
+
+
+def is_current(folder: Path, stamp: str) -> bool:
+    """Whether the folder holds a whole checkpoint of exactly these data and settings."""
+    try:
+        return (read_info(folder) or {}).get("stamp") == stamp
+    except Damaged:
+        return False
 
 
 def train_line(name: str) -> str:
@@ -90,10 +107,11 @@ def train_line(name: str) -> str:
 def find(context: LoadContext, name: str, *, bundled: Path | None = None) -> tuple[Path, dict[str, Any]]:
     """The checkpoint to load for the dataset at hand: the workspace's own, else the bundled one where it fits.
 
-    Raises MissingInput if there is none, Mismatch if it must not be used here; both name the `train` line.
+    Raises MissingInput if there is none, Mismatch if it must not be used here, Damaged if it is not whole; all name the
+    `train` line.
     """
     dataset = context.dataset
-    info = read_info(context.checkpoint)
+    info = read_info(context.checkpoint, fix=train_line(name))
     if info is not None:
         if info["data_digest"] != dataset.digest and not context.options.get("allow_other_data"):
             raise Mismatch(

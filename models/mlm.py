@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from videochat.files import atomic_path, digest_json, read_json, write_json
+from videochat.errors import Damaged
+from videochat.files import atomic_path, digest_file, digest_json, read_json, write_json
 
 from .batches import pad
 from .encoder import MlmModel
@@ -55,13 +56,12 @@ def pretrain(
 
     identity: digests of data and tokenizer, and the shape of the encoder. Returns the training log.
     """
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
     digest = digest_json({"format": FORMAT, "seed": seed, "settings": vars(settings), **identity})[:12]
     home = folder / f"mlm-{digest}"
-    if (home / "model.safetensors").is_file() and (home / "mlm.json").is_file():
-        model.load_state_dict(load_file(home / "model.safetensors"))
-        return list(read_json(home / "mlm.json")["log"])
+    if (known := _finished(model, home)) is not None:
+        return known
 
     def batch(indices: np.ndarray, random: np.random.Generator) -> dict[str, Tensor]:
         ids, lengths = pad([comments[index] for index in indices])
@@ -84,6 +84,21 @@ def pretrain(
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
     with atomic_path(home / "model.safetensors") as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})
-    write_json(home / "mlm.json", {"identity": identity, "seed": seed, "settings": vars(settings), "log": result.log})
+    info = {"identity": identity, "seed": seed, "settings": vars(settings), "log": result.log}
+    write_json(home / "mlm.json", {**info, "sha256": digest_file(home / "model.safetensors")})
     (home / "state.safetensors").unlink(missing_ok=True)
     return result.log
+
+
+def _finished(model: MlmModel, home: Path) -> list[dict[str, object]] | None:
+    """Load what an earlier call gave and return its log; None if there is nothing whole."""
+    from safetensors.torch import load_file
+
+    try:
+        info = read_json(home / "mlm.json", needs=("log", "sha256"))
+        if digest_file(home / "model.safetensors") != info["sha256"]:
+            return None
+    except (OSError, Damaged):
+        return None
+    model.load_state_dict(load_file(home / "model.safetensors"))
+    return list(info["log"])

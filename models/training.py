@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from videochat.errors import UsageError, VideochatError
 from videochat.files import atomic_path, digest_json, stable_hash
-from videochat.progress import progress
+from videochat.progress import progress, say
 
 Batch = dict[str, Tensor]
 MakeBatch = Callable[[np.ndarray, np.random.Generator], Batch]
@@ -105,15 +105,17 @@ def run_stage(
     seed: int,
     state_path: Path | None = None,
     device: str = "cpu",
+    origin: str = "",
 ) -> StageResult:
     """Train `model` in place on items 0 .. num_items - 1; it ends with the weights of the best epoch on dev.
 
     make_batch(indices, random): a batch of these items; `random` is seeded by (seed, stage, step).
     evaluate: the dev loss a token, in eval mode without gradients; None: keep the last epoch.
     state_path: the state of an unfinished run is saved there and taken up again if it fits; the caller removes it.
+    origin: digest of the data and of all that the other arguments do not tell; a state of another one does not fit.
     """
     with deterministic():
-        return _Stage(model, stage, num_items, make_batch, evaluate, settings, seed, state_path, device).run()
+        return _Stage(model, stage, num_items, make_batch, evaluate, settings, seed, state_path, device, origin).run()
 
 
 class _Stage:
@@ -128,6 +130,7 @@ class _Stage:
         seed: int,
         state_path: Path | None,
         device: str,
+        origin: str,
     ) -> None:
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
@@ -154,6 +157,7 @@ class _Stage:
         self.identity = digest_json(
             {
                 "stage": stage,
+                "origin": origin,
                 "seed": seed,
                 "num_items": num_items,
                 "settings": {k: v for k, v in vars(settings).items() if k not in ("max_minutes", "save_minutes")},
@@ -269,15 +273,19 @@ class _Stage:
 
     def _resume(self) -> None:
         """Take up a saved state if it belongs to the same run: stage, seed, items, settings and shapes."""
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
         if self.state_path is None or not self.state_path.is_file():
             return
-        with safe_open(self.state_path, framework="pt", device=str(self.accelerator.device)) as file:
-            state = json.loads(file.metadata()[STATE_KEY])
-            if state["identity"] != self.identity:
-                return
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        try:
+            with safe_open(self.state_path, framework="pt", device=str(self.accelerator.device)) as file:
+                state = json.loads((file.metadata() or {})[STATE_KEY])
+                if state["identity"] != self.identity:
+                    return
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, KeyError, TypeError, ValueError):
+            say(f"{self.state_path} is damaged: stage {self.stage} starts from its beginning")
+            return
         self.plain.load_state_dict(_under("model.", tensors))
         self.best = _under("best.", tensors) or None
         for name, parameter in self.plain.named_parameters():

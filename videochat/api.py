@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .commenter import MODELS as MODELS
 from .commenter import Commenter, LoadContext, ModelEntry
 from .dataset import Dataset
-from .errors import Mismatch, MissingInput, UsageError
+from .errors import Damaged, Mismatch, MissingInput, UsageError
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def load_model(
     context = context_of(name, workspace, dataset, device=device, options=options or {})
     try:
         return entry.load(context)
-    except MissingInput:
+    except (MissingInput, Mismatch, Damaged):  # no checkpoint, one of other data, or one that is not whole
         if not train or entry.train is None:
             raise
     entry.train(context)

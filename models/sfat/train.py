@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import transformers
+from safetensors import SafetensorError
 
 from videochat import __version__
 from videochat.commenter import LoadContext
 from videochat.errors import MissingInput, UsageError
-from videochat.files import digest_file, digest_json
+from videochat.files import damaged, digest_file, digest_json
 from videochat.progress import say
 
 from .. import checkpoint, mlm
@@ -165,7 +166,7 @@ def train(context: LoadContext, *, name: str, pooling: str) -> None:
             "config": fields,
         }
     )
-    if (checkpoint.read_info(context.checkpoint) or {}).get("stamp") == stamp:
+    if checkpoint.is_current(context.checkpoint, stamp):
         say(f"{name} is trained on these data already: {context.checkpoint}")
         return
     examples, dev = (_examples(dataset, split, settings.limit, fields) for split in ("train", "dev"))
@@ -202,6 +203,7 @@ def train(context: LoadContext, *, name: str, pooling: str) -> None:
         seed=context.seed,
         state_path=state_path,
         device=context.device,
+        origin=stamp,
     )
     if is_main_process():
         info = {
@@ -297,10 +299,13 @@ def _stage_one(
 def load(context: LoadContext, *, name: str) -> LikelihoodCommenter:
     """The workspace's checkpoint of this variant, or for plain `sfat` on sample data the bundled reference model."""
     folder, info = checkpoint.find(context, name, bundled=REFERENCE if name == "sfat" else None)
-    with checkpoint.quiet():
-        model = SfatModel.from_pretrained(folder, local_files_only=True)
+    try:
+        with checkpoint.quiet():
+            model = SfatModel.from_pretrained(folder, local_files_only=True)
+        tokenizer = load_tokenizer(folder)
+    except (OSError, RuntimeError, SafetensorError, TypeError, ValueError, LookupError) as error:
+        raise damaged(folder, error, checkpoint.train_line(name)) from error
     assert isinstance(model.config, SfatConfig)
-    tokenizer = load_tokenizer(folder)
     collator = collator_of(model.config, tokenizer, context)
     return LikelihoodCommenter(
         name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from videochat import api
 from videochat.commenter import MODELS, LoadContext, TextTable, view
-from videochat.errors import Mismatch, MissingInput, UsageError
+from videochat.errors import Damaged, Mismatch, MissingInput, UsageError
 from videochat.models import catalog  # noqa: F401 (registers the models)
 from videochat.workspace import Workspace
 
@@ -105,6 +107,38 @@ def test_without_a_checkpoint_the_error_names_the_train_line(context):
 def test_sfat_on_features_of_another_clip_than_the_reference_is_refused(context):
     with pytest.raises((MissingInput, Mismatch), match="videochat train --model sfat"):
         MODELS["sfat"].load(context)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "training.json"])
+def test_a_damaged_checkpoint_names_the_train_line_which_heals_it(context, name):
+    MODELS["sfat"].train(context)
+    whole = files_of(context.checkpoint)
+    (context.checkpoint / name).write_bytes(whole[name][: len(whole[name]) // 2])
+    with pytest.raises(Damaged, match="videochat train --model sfat") as error:
+        MODELS["sfat"].load(context)
+    assert name in error.value.what
+    MODELS["sfat"].train(context)
+    assert files_of(context.checkpoint) == whole
+
+
+def test_a_damaged_mlm_stage_is_trained_again(context):
+    MODELS["sfat"].train(context)
+    (shared,) = context.checkpoint.parent.glob("mlm-*")
+    whole = files_of(shared)
+    shutil.rmtree(context.checkpoint)
+    (shared / "model.safetensors").write_bytes(whole["model.safetensors"][:500])
+    MODELS["sfat"].train(context)
+    assert files_of(shared) == whole
+
+
+def test_train_on_the_way_replaces_a_checkpoint_of_other_data(context, tmp_path, dummies):
+    other = make_context(tmp_path / "other", dummies, seed=5)
+    MODELS["sfat"].train(other)
+    shutil.copytree(other.checkpoint, context.checkpoint)
+    with pytest.raises(Mismatch):
+        api.load_model("sfat", context.workspace, context.dataset, device="cpu", options=dict(QUICK))
+    api.load_model("sfat", context.workspace, context.dataset, device="cpu", train=True, options=dict(QUICK))
+    assert json.loads((context.checkpoint / "training.json").read_text())["data_digest"] == context.dataset.digest
 
 
 def test_a_checkpoint_of_other_data_is_refused(context, tmp_path, dummies):

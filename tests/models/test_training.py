@@ -49,6 +49,7 @@ def train(make_sfat: Callable[..., Any], clips: list[Any]) -> Callable[..., Any]
             settings=settings,
             seed=seed,
             state_path=state,
+            origin=options.pop("origin", ""),
         )
         return sfat.model, result, calls
 
@@ -109,6 +110,16 @@ def test_the_state_of_another_run_is_not_taken_up(train, tmp_path):
     state = tmp_path / "state.safetensors"
     train(state)
     assert train(state, seed=1)[2] == 9
+
+
+def test_the_state_of_other_data_or_a_damaged_one_is_not_taken_up(train, tmp_path, capsys):
+    state = tmp_path / "state.safetensors"
+    with pytest.raises(Interrupted):
+        train(state, stop_at=7, origin="these data")
+    assert train(state, origin="other data")[2] == 9, "three epochs of three steps, from the start"
+    state.write_bytes(state.read_bytes()[:1000])
+    assert train(state, origin="other data")[2] == 9
+    assert "starts from its beginning" in capsys.readouterr().err
 
 
 def test_the_weights_of_the_best_dev_loss_are_kept(train):
