@@ -41,6 +41,7 @@ __all__ = ["assemble", "build_candidates", "describe", "load_candidates", "plan_
 
 FORMAT_VERSION = 2  # changes whenever the same input gives other sets
 RANKED_SPLITS = ("dev", "test")
+MANIFEST_KEYS = ("data_digest", "format", "protocol", "sets", "stamp", "texts", "version")
 
 
 def build_candidates(
@@ -212,5 +213,7 @@ def _objects(values: list[str]) -> Any:
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:
+    """manifest.json, or None if there is none. Raises Damaged: frozen sets are never replaced in silence."""
+    fix = f"remove {folder} and run `videochat candidates --protocol {folder.name}`"
     path = folder / "manifest.json"
-    return read_json(path) if path.is_file() else None
+    return read_json(path, needs=MANIFEST_KEYS, fix=fix) if path.exists() else None

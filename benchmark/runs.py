@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from videochat.errors import MissingInput
-from videochat.files import digest_json, read_json, write_json, write_parquet, write_text
+from videochat.files import digest_json, read_json, read_parquet, write_json, write_parquet, write_text
 
 from . import score_rules, table
 from .evaluation import Entry, Evaluation, evaluate
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RUN_FORMAT = 1
+NEEDED = ("candidates", "data_digest", "models", "protocol", "run_id", "sets", "settings")  # of run.json
+AGAIN = "run `videochat bench` again"
 ENTRANTS = ("model", "scorer")
 _STRINGS = ("clip_ids", "recording_ids", "categories", "clusters", "group_ids")
 
@@ -47,7 +49,7 @@ class Run:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.info: dict[str, Any] = read_json(path / "run.json")
+        self.info: dict[str, Any] = read_json(path / "run.json", needs=NEEDED, fix=AGAIN)
 
     @classmethod
     def open(cls, path: Path | str) -> Run:
@@ -64,7 +66,7 @@ class Run:
     @property
     def results(self) -> dict[str, Any]:
         """metrics.json as it is."""
-        found: dict[str, Any] = read_json(self.path / "metrics.json")
+        found: dict[str, Any] = read_json(self.path / "metrics.json", needs=("official", "rows"), fix=AGAIN)
         return found
 
     def metrics(self) -> pd.DataFrame:
@@ -112,10 +114,8 @@ class Run:
 
     def scores(self, model: str, condition: str = REAL, split: str = "test") -> pd.DataFrame:
         """The kept scores: set, clip_id, candidates, score, log_likelihood, num_tokens, null_log_likelihood."""
-        import pyarrow.parquet as pq
-
         wanted = [("model", "==", model), ("condition", "==", condition), ("split", "==", split)]
-        found = pq.read_table(self.path / "scores.parquet", filters=wanted)
+        found = read_parquet(self.path / "scores.parquet", filters=wanted, fix=AGAIN)
         frame: pd.DataFrame = (
             found.drop_columns(["model", "condition", "split"]).replace_schema_metadata(None).to_pandas()
         )
@@ -172,9 +172,7 @@ def write_tasks(path: Path, tasks: Sequence[Task]) -> None:
 
 
 def read_tasks(path: Path) -> list[Task]:
-    import pyarrow.parquet as pq
-
-    found = pq.read_table(path).combine_chunks()
+    found = read_parquet(path, fix=AGAIN).combine_chunks()
     keys = list(zip(*(found[name].to_pylist() for name in ("set", "k", "split")), strict=True))
     tasks = []
     for name, k, split in dict.fromkeys(keys):

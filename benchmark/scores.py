@@ -17,7 +17,7 @@ import numpy as np
 
 from videochat.commenter import ClipScores
 from videochat.errors import MissingInput
-from videochat.files import write_parquet
+from videochat.files import read_parquet, write_parquet
 
 from .metrics import BadScores
 from .tasks import Layout, Task
@@ -125,11 +125,10 @@ def write_scores(path: Path, blocks: Sequence[ScoreBlock], metadata: Mapping[str
 def read_scores(path: Path) -> list[ScoreBlock]:
     """The blocks of a scores.parquet, in file order. Raises MissingInput if there is none."""
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     if not path.is_file():
         raise MissingInput(f"no scores at {path}", fix="run `videochat bench`")
-    table = pq.read_table(path).combine_chunks()
+    table = read_parquet(path, fix="run `videochat bench` again").combine_chunks()
     names = ("model", "condition", "split", "set")
     keys = list(zip(*(table[name].to_pylist() for name in names), strict=True))
     bounds = [i for i in range(len(keys)) if i == 0 or keys[i] != keys[i - 1]] + [len(keys)]

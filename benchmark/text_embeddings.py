@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from videochat.errors import Mismatch
-from videochat.files import parquet_metadata
+from videochat.files import parquet_metadata, read_parquet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,8 +44,6 @@ def text_embeddings(
 
 
 def _look_up(path: Path, dataset: Dataset, texts: Sequence[str]) -> NDArray[np.float16]:
-    import pyarrow.parquet as pq
-
     from videochat.dataset import embeddings_of
 
     again = "run `videochat build-features`, then `videochat build`"
@@ -53,7 +51,7 @@ def _look_up(path: Path, dataset: Dataset, texts: Sequence[str]) -> NDArray[np.f
         raise Mismatch(f"{path} is missing, yet the shards hold text embeddings", fix=again)
     if not _same_encoder(parquet_metadata(path).get("fingerprint"), dataset.manifest.get("clip_fingerprint")):
         raise Mismatch(f"{path} was made by another CLIP model than the shards", fix=again)
-    table = pq.read_table(path, columns=["text", "embedding"], partitioning=None)
+    table = read_parquet(path, columns=["text", "embedding"], fix=f"remove it and {again}")
     embeddings = embeddings_of(table["embedding"].combine_chunks())
     place = {text: index for index, text in enumerate(table["text"].to_pylist())}
     if embeddings.shape[1] != dataset.dim or any(text not in place for text in texts):

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from videochat.dataset import Dataset
-from videochat.errors import Mismatch
+from videochat.errors import Damaged, Mismatch, MissingInput
 from videochat.schema import Clip
 from videochat.validate import Finding, finding
 from videochat.workspace import Workspace
@@ -25,13 +25,16 @@ from .keys import key
 def validate_candidates(workspace: Workspace) -> list[Finding]:
     """One finding for the files of each protocol and for each promise of each set. [] where there are no sets."""
     dataset = Dataset.open(workspace.root)
-    clips = {clip.clip_id: clip for split in ("dev", "test") for clip in dataset.clips(split)}
+    try:
+        clips = {clip.clip_id: clip for split in ("dev", "test") for clip in dataset.clips(split)}
+    except Damaged as error:
+        return [Finding(check="candidate sets", ok=False, detail=f"not checked: {error.what}")]
     findings = []
     for folder in sorted((workspace.root / "candidates").glob("*/manifest.json")):
         protocol = folder.parent.name
         try:
             sets = load_candidates(workspace, dataset, protocol)
-        except Mismatch as error:
+        except (Damaged, Mismatch, MissingInput) as error:
             findings.append(Finding(check=f"{protocol}: digests", ok=False, detail=str(error)))
             continue
         findings.append(Finding(check=f"{protocol}: digests", ok=True, detail=f"{len(sets)} sets of these shards"))

@@ -20,12 +20,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .errors import Mismatch, MissingInput, UsageError
-from .files import read_json
+from .files import damaged, read_json, read_parquet
 from .schema import SPLITS, Clip, Comment, Segment
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+
+
+NEEDED = ("digest", "dim", "files", "per_split", "provides", "simulated", "split_by")  # of dataset.json
+FILE_NEEDED = ("path", "split", "category", "rows", "bytes", "sha256")
+REBUILD = "run `videochat build` again (a downloaded dataset: download it again)"
 
 
 class Dataset:
@@ -47,13 +52,22 @@ class Dataset:
         """
         root = Path(root)
         folder = root if (root / "dataset.json").is_file() else root / "shards"
-        if not (folder / "dataset.json").is_file():
+        if not root.exists():
+            raise MissingInput(
+                f"there is no folder {root}", fix="pass --data DIR, or make shards with `videochat build`"
+            )
+        if not (folder / "dataset.json").exists():
             raise MissingInput(f"no shards in {root}", fix="make them with `videochat build`")
-        manifest = read_json(folder / "dataset.json")
+        manifest = read_json(folder / "dataset.json", needs=NEEDED, fix=REBUILD)
         for file in manifest["files"]:
-            path = folder / file["path"]
+            lacking = [name for name in FILE_NEEDED if not isinstance(file, dict) or name not in file]
+            if lacking:
+                raise damaged(folder / "dataset.json", f"a file has no {lacking[0]}", REBUILD)
+            path = folder / str(file["path"])
+            if Path(str(file["path"])).is_absolute() or ".." in Path(str(file["path"])).parts:
+                raise damaged(folder / "dataset.json", f"it names {file['path']}, outside of its folder", REBUILD)
             if not path.is_file() or path.stat().st_size != file["bytes"]:
-                raise Mismatch(f"{path} is missing or was changed", fix="run `videochat build` again")
+                raise Mismatch(f"{path} is missing or was changed", fix=REBUILD)
         return cls(folder.parent if folder.name == "shards" else folder, manifest)
 
     @property
@@ -73,7 +87,7 @@ class Dataset:
     def table(self, split: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows as one Arrow table, in order of (split, category, recording_id, start_ms)."""
         wanted = None if columns is None else list(columns)
-        tables = [pq.read_table(path, columns=wanted, partitioning=None) for path in self.paths(split)]
+        tables = [read_parquet(path, columns=wanted, fix=REBUILD) for path in self.paths(split)]
         if tables:
             return pa.concat_tables(tables).replace_schema_metadata(None)
         from .schema import shard_schema
@@ -89,9 +103,8 @@ class Dataset:
     def clips(self, split: str | None = None) -> Iterator[Clip]:
         """The rows as Clips, one row group in memory at a time."""
         for path in self.paths(split):
-            with pq.ParquetFile(path) as file:
-                for group in range(file.num_row_groups):
-                    yield from clips_of(file.read_row_group(group))
+            for table in row_groups(path):
+                yield from clips_of(table)
 
     def clusters(self) -> dict[str, str]:
         """clip_id -> its cluster: the unit the splits were made by, named by its first recording.
@@ -108,6 +121,26 @@ class Dataset:
 
     def __len__(self) -> int:
         return sum(file["rows"] for file in self.manifest["files"])
+
+
+def schema_of(path: Path) -> pa.Schema:
+    """The columns of a shard. Raises Damaged if it is no Parquet file."""
+    try:
+        return pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(path, error, REBUILD) from None
+
+
+def row_groups(path: Path) -> Iterator[pa.Table]:
+    """The row groups of a shard, one after another. Raises Damaged if one cannot be read."""
+    try:
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group)
+                table.validate()
+                yield table
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(path, error, REBUILD) from None
 
 
 def embeddings_of(values: pa.Array) -> NDArray[np.float16]:

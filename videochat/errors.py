@@ -1,4 +1,4 @@
-"""What can go wrong, in four kinds, each one line that says what, why and what to do.
+"""What can go wrong, in a few kinds, each one line that says what, why and what to do.
 
     raise UsageError("clip geometry 30 s does not divide ...", fix="pass --clip-seconds 30")
 
@@ -38,6 +38,10 @@ class MissingInput(VideochatError):
 
 class Mismatch(VideochatError):
     """Two things that must belong together do not: digests, fingerprints, settings that drifted."""
+
+
+class Damaged(VideochatError):
+    """A file that this package wrote is not whole any more: cut off, overwritten, edited by hand."""
 
 
 class Locked(VideochatError):

@@ -13,10 +13,12 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .errors import Damaged
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,8 +56,29 @@ def write_json(final: Path, value: Any) -> None:
     write_text(final, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+def damaged(path: Path, why: object, fix: str = "") -> Damaged:
+    """The error about a file of ours that is not whole. fix: how to get it back, by default to make it again."""
+    first = (str(why).strip() or type(why).__name__).splitlines()[0][:200]
+    what = f"{path} is damaged: {first.replace(str(path), path.name)}"
+    return Damaged(what, fix=fix or "remove it and run the step that made it again")
+
+
+def read_json(path: Path, *, needs: Collection[str] = (), fix: str = "") -> Any:
+    """The JSON value of a file that this package wrote; `needs`: keys of the object that it must be.
+
+    Raises Damaged, with `fix`, if it is no such JSON, and FileNotFoundError.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except IsADirectoryError:
+        raise damaged(path, "it is a folder", fix) from None
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, f"it is not JSON ({error})", fix) from None
+    if needs and not isinstance(value, dict):
+        raise damaged(path, "it is not a JSON object", fix)
+    if lacking := sorted(set(needs) - set(value)) if needs else []:
+        raise damaged(path, f"it has no {', '.join(lacking)}", fix)
+    return value
 
 
 def digest_file(path: Path) -> str:
@@ -91,16 +114,32 @@ def write_parquet(
         pq.write_table(table, temporary, compression="zstd", row_group_size=row_group_size)
 
 
+def read_parquet(path: Path, *, columns: Sequence[str] | None = None, filters: Any = None, fix: str = "") -> pa.Table:
+    """The rows of a Parquet file that this package wrote. Raises Damaged, with `fix`, if it cannot be read as such."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    wanted = None if columns is None else list(columns)
+    try:
+        table = pq.read_table(path, columns=wanted, filters=filters, partitioning=None)
+        table.validate()
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise damaged(path, error, fix) from None
+    return table
+
+
 def parquet_metadata(path: Path) -> dict[str, Any]:
-    """The `videochat` metadata of a Parquet file; {} if the file is absent or was not written by this package."""
+    """The `videochat` metadata of a Parquet file; {} if the file is absent, damaged or not written by this package."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         raw = pq.read_schema(path).metadata
-    except (FileNotFoundError, pa.ArrowInvalid):
+        value = json.loads(raw[METADATA_KEY]) if raw and METADATA_KEY in raw else {}
+    except (OSError, pa.ArrowException, ValueError):
         return {}
-    value = json.loads(raw[METADATA_KEY]) if raw and METADATA_KEY in raw else {}
     return value if isinstance(value, dict) else {}
 
 

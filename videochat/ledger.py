@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,9 @@ class Attempt:
     at: str = ""  # UTC, ISO 8601
 
 
+_FIELDS = tuple(field.name for field in fields(Attempt))
+
+
 class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -51,16 +54,16 @@ class Ledger:
             handle.write(line.encode())
 
     def __iter__(self) -> Iterator[Attempt]:
-        """All attempts in order. A line torn by a crash is passed over."""
+        """All attempts in order. A line torn by a crash is passed over; what a newer version adds is left out."""
         if not self.path.exists():
             return
-        with self.path.open(encoding="utf-8") as handle:
+        with self.path.open("rb") as handle:
             for line in handle:
                 try:
                     value = json.loads(line)
-                except json.JSONDecodeError:
+                    yield Attempt(**{name: value[name] for name in _FIELDS if name in value})
+                except (ValueError, TypeError):
                     continue
-                yield Attempt(**value)
 
     def latest(self, step: str) -> dict[str, Attempt]:
         """The last attempt of each recording at `step`; "current" does not hide the attempt that it repeats."""

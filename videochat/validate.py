@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from .clock import ClipGeometry
-from .dataset import Dataset, clips_of
+from .dataset import Dataset, clips_of, row_groups, schema_of
+from .errors import Damaged
 from .files import digest_file
 from .schema import SCHEMA_VERSION, Clip, clip_id, shard_schema
 
@@ -37,13 +37,15 @@ class Finding:
 def validate_shards(root: Path | str) -> list[Finding]:
     """All checks, in the order below. Raises MissingInput if there are no shards."""
     dataset = Dataset.open(root)
-    return [
-        _version(dataset),
-        _files(dataset),
-        _schema(dataset),
-        *_rows(dataset),
-        _split_units(dataset),
-    ]
+    findings = [_version(dataset), _files(dataset)]
+    try:
+        findings.append(_schema(dataset))
+        if findings[-1].ok:  # rows of other columns have no meaning to check
+            findings += _rows(dataset)
+            findings.append(_split_units(dataset))
+    except Damaged as error:
+        findings.append(Finding(check="every row can be read", ok=False, detail=str(error)))
+    return findings
 
 
 def finding(check: str, problems: list[str], checked: str) -> Finding:
@@ -73,7 +75,7 @@ def _schema(dataset: Dataset) -> Finding:
     wanted = shard_schema(dataset.dim)
     problems = []
     for path in dataset.paths():
-        found = pq.read_schema(path)
+        found = schema_of(path)
         if not found.equals(wanted):
             problems.append(f"{path.name}: {_difference(found, wanted)}")
     return finding("columns and types", problems, f"{len(wanted)} columns")
@@ -97,18 +99,17 @@ def _rows(dataset: Dataset) -> Iterator[Finding]:
     num_rows, seen = 0, set()
     for file in dataset.manifest["files"]:
         previous: tuple[str, int] = ("", -1)
-        with pq.ParquetFile(dataset.folder / file["path"]) as parquet:
-            for group in range(parquet.num_row_groups):
-                for clip in clips_of(parquet.read_row_group(group)):
-                    num_rows += 1
-                    place = (clip.recording_id, clip.start_ms)
-                    if clip.clip_id in seen or place <= previous or clip.split != file["split"]:
-                        problems["unique, ordered rows"].append(f"{clip.clip_id} in {file['path']}")
-                    seen.add(clip.clip_id)
-                    previous = place
-                    for name, check in checks.items():
-                        if problem := check(clip, geometry):
-                            problems[name].append(f"{clip.clip_id}: {problem}")
+        for table in row_groups(dataset.folder / file["path"]):
+            for clip in clips_of(table):
+                num_rows += 1
+                place = (clip.recording_id, clip.start_ms)
+                if clip.clip_id in seen or place <= previous or clip.split != file["split"]:
+                    problems["unique, ordered rows"].append(f"{clip.clip_id} in {file['path']}")
+                seen.add(clip.clip_id)
+                previous = place
+                for name, check in checks.items():
+                    if problem := check(clip, geometry):
+                        problems[name].append(f"{clip.clip_id}: {problem}")
     for name, found in problems.items():
         yield finding(name, found, f"{num_rows:,} rows")
 

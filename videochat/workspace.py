@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import __version__
 from .clock import ClipGeometry
 from .errors import Locked, Mismatch, MissingInput, UsageError
-from .files import digest_file, read_json, write_json, write_text
+from .files import damaged, digest_file, read_json, write_json, write_text
 from .ledger import Ledger
 from .schema import Recording
 
@@ -46,15 +47,18 @@ class Settings:
     def __post_init__(self) -> None:
         if self.split_by not in ("channel", "recording", "train", "dev", "test"):
             raise UsageError(f"split_by is {self.split_by!r}", fix="channel, recording, train, dev or test")
-        if len(self.split_fractions) != 3 or abs(sum(self.split_fractions) - 1) > 1e-9 or min(self.split_fractions) < 0:
+        whole = len(self.split_fractions) == 3 and abs(sum(self.split_fractions) - 1) <= 1e-9  # false for NaN, too
+        if not whole or min(self.split_fractions) < 0:
             raise UsageError(f"split_fractions are {self.split_fractions}", fix="three numbers >= 0 that sum to 1")
 
     @classmethod
     def from_toml(cls, text: str) -> Settings:
-        value = tomllib.loads(text)
-        known = {f.name for f in dataclasses.fields(cls)}
-        if unknown := sorted(set(value) - known):
-            raise UsageError(f"workspace.toml has unknown settings {unknown}", fix=f"known are {sorted(known)}")
+        """Read workspace.toml. Raises UsageError that names the setting which is wrong, or known to a newer tool."""
+        try:
+            value = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"workspace.toml is not TOML: {error}", fix="mend that line") from None
+        _check_settings(value, dataclasses.asdict(cls()), "")
         if "geometry" in value:
             value["geometry"] = ClipGeometry(**value["geometry"])
         if "split_fractions" in value:
@@ -67,6 +71,39 @@ class Settings:
         value = dataclasses.asdict(self)
         value["split_fractions"] = list(self.split_fractions)
         return tomli_w.dumps(value)
+
+
+def read_recording(path: Path) -> Recording:
+    """A recording.json. Raises Damaged if it is none, or was written by a newer version."""
+    fix = f"remove {path.parent} and import that recording again"
+    value = read_json(path, fix=fix)
+    try:
+        return Recording.from_json(value)
+    except (TypeError, ValueError) as error:
+        raise damaged(path, error, fix) from None
+
+
+def _check_settings(value: dict[str, Any], defaults: dict[str, Any], table: str) -> None:
+    """Raise UsageError for a setting that is not known or has another type than its default."""
+    unknown, known = (", ".join(table + n for n in names) for names in (sorted(set(value) - set(defaults)), defaults))
+    if unknown:
+        raise UsageError(
+            f"workspace.toml has unknown settings {unknown}",
+            fix=f"videochat {__version__} knows {known}; a newer one may know more",
+        )
+    for name, found in value.items():
+        default = defaults[name]
+        if isinstance(default, dict):
+            if not isinstance(found, dict):
+                raise UsageError(f"{table}{name} in workspace.toml is {found!r}, not a table", fix=f"write [{name}]")
+            _check_settings(found, default, f"{name}.")
+        elif isinstance(default, tuple):
+            numbers = isinstance(found, list) and all(isinstance(x, int | float) and x == x for x in found)
+            if not numbers:
+                raise UsageError(f"{table}{name} in workspace.toml is {found!r}", fix="write such as [0.8, 0.1, 0.1]")
+        elif type(found) is not type(default):
+            kind = {int: "a whole number", str: "a text in quotes"}[type(default)]
+            raise UsageError(f"{table}{name} in workspace.toml is {found!r}, not {kind}", fix=f"such as {default!r}")
 
 
 class Workspace:
@@ -87,6 +124,8 @@ class Workspace:
         config = root / "workspace.toml"
         if root.exists() and not root.is_dir():
             raise UsageError(f"{root} is a file, not a workspace folder", fix="pass --data DIR")
+        if config.exists() and not config.is_file():
+            raise UsageError(f"{config} is not a file", fix="remove it, or pass another --data")
         if not config.is_file():
             if not create:
                 raise MissingInput(
@@ -95,7 +134,10 @@ class Workspace:
                 )
             root.mkdir(parents=True, exist_ok=True)
             write_text(config, Settings(**settings).to_toml())
-        recorded = Settings.from_toml(config.read_text(encoding="utf-8"))
+        try:
+            recorded = Settings.from_toml(config.read_text(encoding="utf-8"))
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{config} is not UTF-8 text: {error.reason}", fix="write it anew") from None
         for name, wanted in settings.items():
             if getattr(recorded, name) != wanted:
                 raise Mismatch(
@@ -143,7 +185,7 @@ class Workspace:
 
     def recordings(self) -> list[Recording]:
         """All recordings, ordered by id. A folder without recording.json is an unfinished import and is left out."""
-        return [Recording.from_json(read_json(path)) for path in sorted((self.root / "raw").glob("*/recording.json"))]
+        return [read_recording(path) for path in sorted((self.root / "raw").glob("*/recording.json"))]
 
     def add_recording(self, recording: Recording) -> None:
         """Write recording.json; call it last, when every file it names is in place."""

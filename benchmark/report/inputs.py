@@ -14,6 +14,7 @@ import numpy as np
 
 from videochat.commenter import TextTable
 from videochat.errors import Mismatch
+from videochat.files import read_parquet
 
 from ..runs import Run
 from ..scores import REAL, ScoreBlock
@@ -79,12 +80,11 @@ class RunData:
 
     def weights(self, model: str, clip_ids: set[str]) -> Weights:
         """clip_id -> (frame_ms int32 (N,), weight float32 (N,)) of the model; {} if it offers none."""
-        import pyarrow.parquet as pq
-
         path = self.run.path / "weights.parquet"
         if not path.is_file():
             return {}
-        table = pq.read_table(path, filters=[("model", "==", model), ("clip_id", "in", sorted(clip_ids))])
+        wanted = [("model", "==", model), ("clip_id", "in", sorted(clip_ids))]
+        table = read_parquet(path, filters=wanted, fix="run `videochat bench` again")
         columns = (table[name].to_pylist() for name in ("clip_id", "frame_ms", "weight"))
         return {
             clip_id: (np.asarray(times, np.int32), np.asarray(values, np.float32))

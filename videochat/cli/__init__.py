@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import sys
+import traceback
+from concurrent.futures import BrokenExecutor
+from pathlib import Path
 from typing import Any
 
 import click
 
 from .. import __version__
 from ..errors import VideochatError
+
+DEBUG = "VIDEOCHAT_DEBUG"  # set, an unexpected error shows its traceback
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_SPACE_SIGNS = ("No space left on device", "Disk quota exceeded", "File too large")  # from libraries without errno
 
 # command -> (module, attribute, one line of help); modules are imported only when the command is used.
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -84,22 +92,47 @@ def main(arguments: list[str] | None = None) -> None:
         code = _fail("interrupted", "run the same command again to continue", 130)
     except KeyboardInterrupt:
         code = _fail("interrupted", "run the same command again to continue", 130)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = error.exit_code
+    except click.UsageError as error:
+        code = _usage(error)
+    except click.ClickException as error:
+        code = _fail(error.format_message(), "", error.exit_code)
     except VideochatError as error:
         code = _fail(error.what, error.fix, error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         code = 1
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            code = _fail(f"the disk is full ({error})", "free some space and run the same command again", 1)
-        elif isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)):
-            code = _fail(str(error), "check the path and its permissions", 1)
-        else:
+    except Exception as error:
+        if os.environ.get(DEBUG):
             raise
+        code = _unexpected(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: click.UsageError) -> int:
+    command = error.ctx.command_path if error.ctx else "videochat"
+    what = error.format_message().rstrip(".").replace("\n", " ")
+    return _fail(what[:1].lower() + what[1:], f"see `{command} --help`", error.exit_code)
+
+
+def _unexpected(error: Exception) -> int:
+    """One line for what no command foresees: the disk and the memory say no, or there is a bug."""
+    what = " ".join(str(error).split())[:300]
+    if getattr(error, "errno", None) in NO_SPACE or any(sign in what for sign in NO_SPACE_SIGNS):
+        return _fail(f"the disk is full or a quota is reached ({what})", "make room and run the same command again", 1)
+    if isinstance(error, MemoryError) or "out of memory" in what.lower() or "can't allocate memory" in what:
+        return _fail(f"the memory is full ({what or 'out of memory'})", "use fewer --workers, or a larger machine", 1)
+    if isinstance(error, BrokenExecutor):
+        what = "a worker process was ended from outside, most often for want of memory"
+        return _fail(what, "run the same command again, with fewer --workers", 1)
+    if isinstance(error, OSError):
+        return _fail(what, "check the path, its permissions and the disk, then run the same command again", 1)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(frame.filename).name}, line {frame.lineno}"
+    what = f"unexpected {type(error).__name__} in {place}: {what}"
+    return _fail(what, f"this is a bug: run it again with {DEBUG}=1 and report what it prints", 1)
 
 
 def _fail(what: str, fix: str, code: int) -> int:

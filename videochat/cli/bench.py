@@ -43,7 +43,13 @@ def model_option(help_text: str) -> Callable[[F], F]:
 
 limit_clips_option = click.option("--limit", type=click.IntRange(min=1), help="Take N clips of each split, for a try.")
 seed_option = click.option("--seed", type=int, help="Seed of the training.  [default: the workspace's]")
-set_option = click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the training, such as epochs=30 or size=small.")
+set_option = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting of the training, such as epochs=30 or size=small.",
+)
 
 
 def _opened(data: Path) -> tuple[Workspace, Dataset]:

@@ -8,11 +8,13 @@ from typing import Any
 
 import click
 
+from ..dataset import REBUILD
 from ..errors import MissingInput
 from ..files import read_json
 from ..workspace import Workspace
 from .options import data_option, emit, example, human_bytes, json_option
 
+SHOWN = ("num_clips", "num_comments", "hours", "digest", "files")  # of dataset.json
 STEPS = ("sample", "import", "crawl", "clean", "build-features")
 
 
@@ -82,10 +84,10 @@ def workspace_status(workspace: Workspace) -> dict[str, Any]:
             failed = Counter(str(attempt.error_class) for attempt in latest.values() if attempt.status == "failed")
             value["steps"][step] = dict(counts) | {"failed_by_class": dict(failed)}
     try:
-        manifest = read_json(workspace.shards_dir / "dataset.json")
-        value["dataset"] = {name: manifest[name] for name in ("num_clips", "num_comments", "hours", "digest")}
+        manifest = read_json(workspace.shards_dir / "dataset.json", needs=SHOWN, fix=REBUILD)
+        value["dataset"] = {name: manifest[name] for name in SHOWN if name != "files"}
         value["dataset"]["bytes"] = sum(file["bytes"] for file in manifest["files"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         value["dataset"] = None
     for name, folder in (("candidates", "candidates"), ("checkpoints", "checkpoints"), ("runs", "runs")):
         value[name] = sorted(path.name for path in (workspace.root / folder).glob("*") if path.is_dir())

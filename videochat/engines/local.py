@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from ..errors import BadRecording, UsageError
+from ..errors import BadRecording, Damaged, UsageError
 from ..ledger import Attempt
 from ..progress import progress, say
 from ..schema import Recording
@@ -89,12 +89,15 @@ def to_retry(workspace: Workspace, step: str, retry: str) -> dict[str, Attempt]:
 
 
 def attempt(step: str, recording: Item, worker: Worker[Item]) -> Attempt:
-    """Run `worker` on one recording; BadRecording becomes a failed attempt, other errors are bugs and propagate."""
+    """Run `worker` on one recording; a bad recording or a damaged file of it becomes a failed attempt, other errors
+    propagate."""
     begin = time.monotonic()
     try:
         counts = worker(recording)
     except BadRecording as error:
         outcome: dict[str, Any] = {"status": "failed", "error_class": error.error_class, "reason": str(error)}
+    except Damaged as error:
+        outcome = {"status": "failed", "error_class": "damaged-file", "reason": str(error)}
     else:
         if counts is None:
             outcome = {"status": "current"}
@@ -127,8 +130,8 @@ def run_step(
             workspace.ledger.add(result)
             summary.attempts.append(result)
             bar.update()
-            if result.status == "failed":
-                say(f"{step}: {result.recording_id}: {result.error_class}: {result.reason}")
+            if result.reason and result.status != "skipped":
+                say(f"{step}: {result.recording_id}: {result.error_class or 'note'}: {result.reason}")
     summary.attempts.sort(key=lambda item: item.recording_id)
     return summary
 

@@ -15,9 +15,8 @@ import numpy as np
 
 from ..commenter import MODELS, ClipScores, ClipView, LoadContext, ModelEntry, TextTable
 from ..errors import MissingInput
-from ..files import read_json
 from . import phrases
-from .truth import FocalEvent, focal_events
+from .truth import FocalEvent, focal_events, read_truth
 from .world import WorldSpec
 
 NAME = "ceiling"
@@ -72,7 +71,7 @@ def load(context: LoadContext) -> Ceiling:
         raise MissingInput(
             "the ceiling is known for simulated data alone", fix="leave out --model ceiling, or use `videochat sample`"
         )
-    truth = read_json(context.workspace.raw_dir(recordings[0].recording_id) / "truth.json")
+    truth = read_truth(context.workspace, recordings[0])
     spec = WorldSpec(**truth["spec"])
     return Ceiling(focal_events(context.workspace, context.workspace.settings.geometry), phrases.response_table(spec))
 

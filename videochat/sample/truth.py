@@ -39,7 +39,8 @@ def read_truth(workspace: Workspace, recording: Recording) -> dict[str, Any]:
             f"{recording.recording_id} has no truth.json: only simulated recordings know their truth",
             fix="make a workspace with `videochat sample`",
         )
-    value: dict[str, Any] = read_json(path)
+    fix = f"remove {path.parent} and run `videochat sample` again"
+    value: dict[str, Any] = read_json(path, needs=("clips", "spec"), fix=fix)
     return value
 
 

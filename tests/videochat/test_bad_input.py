@@ -1,0 +1,276 @@
+"""What a hostile hand does to a workspace: each time one line that says what, why and what to do, never a traceback."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from videochat.cli import data as data_commands
+from videochat.cli import main
+from videochat.errors import Damaged, UsageError
+from videochat.workspace import Settings, Workspace
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with one simulated recording, up to its shards (all of them test)."""
+    root = tmp_path_factory.mktemp("made") / "w"
+    for line in (
+        "sample --recordings 1 --minutes 1 --workers 1",
+        "clean --workers 1",
+        "build-features --device cpu --workers 1",
+        "build --split-by test",
+    ):
+        with pytest.raises(SystemExit) as done:
+            main([*line.split(), "--data", str(root)])
+        assert done.value.code == 0, line
+    return root
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "w"))
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """(exit code, stdout, stderr) of `videochat ARGUMENTS`, run in this process."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as done:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        assert isinstance(done.value.code, int)
+        return done.value.code, out, err
+
+    return call
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def only(root: Path, pattern: str) -> Path:
+    (found,) = root.glob(pattern)
+    return found
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+
+
+# -- the workspace's own files
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("not toml [[[", "is not TOML"),
+        ('seed = "x"', "seed in workspace.toml is 'x', not a whole number"),
+        ("seed = 1.5", "seed in workspace.toml is 1.5"),
+        ("seed = true", "seed in workspace.toml is True"),
+        ("clip = 5", "clip in workspace.toml is 5, not a text"),
+        ('split_fractions = "abc"', "split_fractions in workspace.toml"),
+        ('split_fractions = ["a", "b", "c"]', "split_fractions in workspace.toml"),
+        ("split_fractions = [nan, 0.5, 0.5]", "split_fractions"),
+        ("geometry = 5", "geometry in workspace.toml is 5, not a table"),
+        ("[geometry]\nfoo = 1", "unknown settings geometry.foo"),
+        ('[geometry]\nclip_ms = "x"', "geometry.clip_ms in workspace.toml"),
+        ("[geometry]\nclip_ms = 0", "impossible clip geometry"),
+        ("of_a_newer_version = 1", "unknown settings of_a_newer_version"),
+    ],
+)
+def test_a_wrong_setting_is_named(text: str, said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Settings.from_toml(text)
+    assert said in error.value.what
+    assert error.value.fix
+
+
+def test_a_workspace_toml_that_is_no_text_or_a_folder(tmp_path: Path, run: Run) -> None:
+    Workspace.open(tmp_path, create=True)
+    config = tmp_path / "workspace.toml"
+    config.write_bytes(b"\xff\xfe")
+    code, _, err = run("status", "--data", tmp_path)
+    assert code == 2
+    assert "is not UTF-8 text" in err
+    config.unlink()
+    config.mkdir()
+    code, _, err = run("status", "--data", tmp_path)
+    assert code == 2
+    assert "workspace.toml is not a file" in err
+
+
+def test_split_fractions_that_are_no_numbers_are_refused(root: Path, run: Run) -> None:
+    code, _, err = run("build", "--fractions", "nan,1,0", "--data", root)
+    assert code == 2
+    assert "split_fractions" in err
+
+
+@pytest.mark.parametrize("bad", [b"", b"{", b"[1, 2]", b'{"a": 1}', b"\xff\xfe\x00"])
+def test_a_damaged_recording_json_names_its_folder(root: Path, run: Run, bad: bytes) -> None:
+    path = only(root, "raw/*/recording.json")
+    path.write_bytes(bad)
+    code, _, err = run("status", "--data", root)
+    assert code == 1
+    assert f"error: {path} is damaged" in err
+    assert f"fix: remove {path.parent} and import that recording again" in err
+    shutil.rmtree(path.parent)
+    assert run("status", "--data", root)[0] == 0, "the fix helps"
+
+
+def test_lines_of_the_ledger_that_are_none_are_passed_over(root: Path) -> None:
+    ledger = Workspace.open(root).ledger
+    before = list(ledger)
+    with ledger.path.open("ab") as handle:
+        handle.write(b'\xff\xfe\x00\n[1]\n{"a": 1}\n5\nnull\n{"step": "clean", "rec\n')
+        newer = {"step": "clean", "recording_id": "r", "status": "ok", "of_a_newer_version": 1}
+        handle.write(json.dumps(newer).encode() + b"\n")
+    after = list(ledger)
+    assert after[: len(before)] == before
+    assert [attempt.recording_id for attempt in after[len(before) :]] == ["r"]
+
+
+# -- what the steps made
+
+
+def test_damaged_comments_are_a_row_for_features_and_an_error_for_build(root: Path, run: Run) -> None:
+    path = only(root, "comments/*.parquet")
+    cut(path)
+    code, out, _ = run("build-features", "--device", "cpu", "--workers", 1, "--data", root)
+    assert code == 3
+    assert "damaged-file" in out
+    code, _, err = run("build", "--data", root)
+    assert code == 1
+    assert f"error: {path} is damaged" in err
+    assert "videochat clean" in err
+    assert run("clean", "--workers", 1, "--data", root)[0] == 0
+    assert run("build", "--data", root)[0] == 0, "the fix helps"
+
+
+@pytest.mark.parametrize("folder", ["frames", "texts"])
+def test_damaged_features_name_the_file_and_are_made_again(root: Path, run: Run, folder: str) -> None:
+    path = only(root, f"{folder}/*.parquet")
+    whole = path.read_bytes()
+    cut(path)
+    code, _, err = run("build", "--data", root)
+    assert code == 1
+    assert f"error: {path} is damaged" in err
+    assert "videochat build-features" in err
+    assert run("build-features", "--device", "cpu", "--workers", 1, "--data", root)[0] == 0
+    assert path.read_bytes() == whole
+    assert run("build", "--data", root)[0] == 0
+
+
+@pytest.mark.parametrize("bad", [b"", b"[1]", b'{"a": 1}', b'{"files": [{}]}'])
+def test_a_damaged_dataset_json_is_an_error_that_build_heals(root: Path, run: Run, bad: bytes) -> None:
+    path = root / "shards" / "dataset.json"
+    whole = path.read_bytes()
+    path.write_bytes(bad)
+    for command in ("status", "validate", "candidates"):
+        code, _, err = run(command, "--data", root)
+        assert code == 1
+        assert f"error: {path} is damaged" in err
+        assert "fix: run `videochat build` again" in err
+    assert run("build", "--data", root)[0] == 0
+    assert path.read_bytes() == whole
+
+
+def test_a_changed_shard_is_found_and_built_again(root: Path, run: Run) -> None:
+    path = only(root, "shards/test/*.parquet")
+    whole = path.read_bytes()
+    path.write_bytes(b"PAR1" + bytes(len(whole) - 4))
+    code, out, _ = run("validate", "--data", root)
+    assert code == 1
+    assert "SHA-256 differs" in out
+    assert "FAIL  every row can be read" in out
+    assert run("build", "--data", root)[0] == 0
+    assert path.read_bytes() == whole
+
+
+def test_a_dataset_json_may_not_point_outside(root: Path, run: Run) -> None:
+    path = root / "shards" / "dataset.json"
+    manifest = json.loads(path.read_text())
+    manifest["files"][0]["path"] = "../workspace.toml"
+    path.write_text(json.dumps(manifest))
+    code, _, err = run("validate", root / "shards", "--data", root)
+    assert code == 1
+    assert "outside of its folder" in err
+
+
+def test_a_damaged_manifest_of_frozen_sets_is_never_replaced_in_silence(root: Path, run: Run) -> None:
+    assert run("candidates", "--k", 2, "--data", root)[0] == 0
+    path = root / "candidates" / "v1" / "manifest.json"
+    cut(path)
+    for command in ("candidates", "bench"):
+        code, _, err = run(command, "--data", root)
+        assert code == 1
+        assert f"error: {path} is damaged" in err
+        assert f"fix: remove {path.parent} and run `videochat candidates --protocol v1`" in err
+    code, out, _ = run("validate", "--data", root)
+    assert code == 1
+    assert "FAIL  v1: digests" in out
+
+
+def test_validate_of_what_is_no_dataset(tmp_path: Path, run: Run) -> None:
+    assert run("validate", tmp_path)[::2] == (
+        1,
+        f"error: no shards in {tmp_path}\nfix: make them with `videochat build`\n",
+    )
+    code, _, err = run("validate", tmp_path / "nowhere")
+    assert code == 1
+    assert f"error: there is no folder {tmp_path / 'nowhere'}" in err
+
+
+# -- the command line
+
+
+def test_usage_errors_have_the_shape_of_all_others(run: Run) -> None:
+    code, _, err = run("bench", "--device", "gpu")
+    assert code == 2
+    assert err == (
+        "error: invalid value for '--device': 'gpu' is not one of 'cpu', 'cuda', 'auto'\n"
+        "fix: see `videochat bench --help`\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "error: the disk is full"),
+        (OSError(errno.EFBIG, "File too large"), "error: the disk is full"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "error: the disk is full"),
+        (OSError(errno.EROFS, "Read-only file system", "w/x"), "Read-only file system: 'w/x'"),
+        (MemoryError(), "error: the memory is full"),
+        (KeyError("x"), "error: unexpected KeyError in test_bad_input.py"),
+    ],
+)
+def test_what_no_command_foresees_is_one_line_too(
+    error: Exception, said: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(data_commands, "_open_or_create", fail)
+    monkeypatch.delenv("VIDEOCHAT_DEBUG", raising=False)
+    code, _, err = run("import", "--chat", __file__, "--category", "X")
+    assert code == 1
+    assert said in err
+    assert err.count("\n") == 2
+    assert "\nfix: " in err
+
+
+def test_a_damaged_file_is_said_on_one_line(tmp_path: Path) -> None:
+    from videochat.files import read_json
+
+    path = tmp_path / "x.json"
+    path.write_text("{\n\n")
+    with pytest.raises(Damaged) as error:
+        read_json(path)
+    assert "\n" not in str(error.value)
