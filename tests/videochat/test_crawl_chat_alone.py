@@ -134,13 +134,26 @@ def test_partial_data_is_kept_and_retried_by_name(twitch: Any, workspace: Worksp
     assert run(workspace, retry="partial").attempts == []
 
 
-def test_a_retry_that_brings_less_changes_nothing(twitch: Any, workspace: Workspace) -> None:
+def test_a_retry_goes_on_behind_the_pages_that_came(twitch: Any, workspace: Workspace) -> None:
     twitch.add_vod(twitch.Vod(id=VOD, duration_s=600, comments=twitch.comments(900, 600, seed=2)))
     fault = twitch.fault("unauthorized", vod=VOD, after=8)
     run(workspace, VOD)
-    (before,) = workspace.recordings()
     fault.remove()
-    twitch.fault("unauthorized", vod=VOD, after=4)
+    run(workspace, retry="partial")
+    asked = [json.dumps(row["variables"], sort_keys=True) for row in twitch.pages(VOD) if row["status"] == 200]
+    assert len(asked) == len(set(asked))
+    assert not (workspace.root / STAGING / f"twitch-{VOD}").exists()
+
+
+def test_a_retry_that_brings_less_changes_nothing(twitch: Any, workspace: Workspace) -> None:
+    """A second fuller than a page cannot be had whole by offset, which is all that is left without cursors."""
+    vod = twitch.Vod(id=VOD, duration_s=120, comments=twitch.comments(450, 120, seed=13, burst=(60, 150)))
+    twitch.add_vod(vod)
+    twitch.fault("integrity-after-page", n=2)
+    summary = run(workspace, VOD)
+    assert summary.attempts[0].status == "partial" and "possible-loss" in str(summary.attempts[0].reason)
+    (before,) = workspace.recordings()
+    twitch.add_vod(vod.with_comments([node for node in vod.comments if node["contentOffsetSeconds"] < 100]))
     summary = run(workspace, retry="partial")
     assert summary.attempts[0].status == "partial" and "the earlier one stays" in str(summary.attempts[0].reason)
     assert workspace.recordings() == [before]

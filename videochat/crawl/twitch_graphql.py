@@ -115,7 +115,8 @@ class GraphQLClient:
                 self._rotated.add(operation.name)
             except TwitchError as error:
                 attempt += 1
-                if not error.retryable or attempt > retry.max_attempts:
+                may_help = error.retryable or (isinstance(error, Unauthorized) and attempt == 2)  # a hiccup, or not
+                if not may_help or attempt > retry.max_attempts:
                     raise
                 self._rest(error, retry, attempt)
 

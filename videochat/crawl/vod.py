@@ -24,7 +24,7 @@ from ..workspace import Workspace
 from .facts import VodFacts
 from .fetch import fetch_part_chats, fetch_part_videos, read_facts, read_page
 from .jobs import Job, job_of, vod_of
-from .publish import PartChat, PartVideo, make_ready, publish, ready
+from .publish import OLD, PartChat, PartVideo, make_ready, publish, ready
 from .segments import Part, choose, survey_chat, whole
 
 PLAN_FILE = "plan.json"
@@ -130,20 +130,29 @@ def _crawl(known: Known, job: Job, staging: Path) -> list[Outcome]:
     if todo:
         _fetch(known, job, staging, facts, parts, todo, old)
     outcomes = []
-    unfinished = False
+    kept: list[Recording] = []
     for part in allowed:
         new = ready(staging, ids[part])
         if new is None:
             outcomes.append(_current(old[ids[part]]))
             continue
-        kept, remark = publish(known.root, staging, new)
-        outcomes.append(_outcome(kept, remark))
-        unfinished |= job.video and kept.video is None
-    if unfinished:
-        shutil.rmtree(staging / "ready", ignore_errors=True)  # fragments stay for `--retry partial`
-    else:
-        shutil.rmtree(staging)
+        recording, remark = publish(known.root, staging, new)
+        kept.append(recording)
+        outcomes.append(_outcome(recording, remark))
+    _tidy(staging, job, kept)
     return outcomes
+
+
+def _tidy(staging: Path, job: Job, kept: Sequence[Recording]) -> None:
+    """Remove the staging folder, but for the pages and fragments with which `--retry partial` can go on."""
+    stopped = any("chat-stopped" in reason for r in kept for reason in r.origin["crawl"]["chat"]["reasons"])
+    without_video = job.video and any(recording.video is None for recording in kept)
+    if not stopped and not without_video:
+        shutil.rmtree(staging)
+        return
+    for name, is_needed in (("chat", stopped), ("video", without_video), ("ready", False), (OLD, False)):
+        if not is_needed:
+            shutil.rmtree(staging / name, ignore_errors=True)
 
 
 def _has_all(job: Job, recording: Recording | None) -> bool:
