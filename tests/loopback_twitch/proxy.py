@@ -28,6 +28,7 @@ class Handler(BaseHTTPRequestHandler):
     """One connection to the proxy: a CONNECT, then HTTPS requests inside of it."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else every answer waits 40 ms for a delayed ACK
     server: ProxyServer
     tunnel = ""  # the host behind the CONNECT
 
