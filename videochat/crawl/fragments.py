@@ -3,7 +3,7 @@
     files = FragmentFetch(ydl, folder, headers).fetch(fragments)     # [Piece(path=…/000012.ts, is_muted=False), …]
 
 yt-dlp's own downloader for HLS appends each fragment to one file and notes its number afterwards in another: killed
-between the two it repeats or loses a fragment, and it fetches ranges by ffmpeg, which starts anew. Here a fragment is
+between the two, it appends that fragment again; and ranges it leaves to ffmpeg, which starts anew. Here a fragment is
 held in memory, measured against its declared length, looked at, written under a temporary name and renamed, so a kill
 costs at most the fragments that were under way. A fragment that fails for good ends the fetch: there are no holes.
 """

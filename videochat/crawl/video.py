@@ -37,6 +37,7 @@ RESULT = "fetch.json"
 FORMAT_VERSION = 1  # of fetch.json and of how files are made
 MIN_ROWS = 224  # CLIP's input (FACTS §1)
 CHUNK_BYTES = 8 << 20  # of a rendition that is one file
+UNKNOWN_MS = 1 << 40  # end of a file whose length nobody declared
 HLS = ("m3u8_native", "m3u8")
 WHOLE_FILES = ("https", "http")
 
@@ -115,6 +116,8 @@ def fetch_video(
         _save(folder, request, done)
     for leftover in folder.glob("fragments-*"):
         shutil.rmtree(leftover)
+    for temporary in folder.glob(".*.tmp-*"):
+        temporary.unlink(missing_ok=True)
     return done
 
 
@@ -186,7 +189,7 @@ def _finish(
         report = join(inside, start_ms, None if is_whole else end_ms, path, whole_file=source.whole_file)
         audit = audit_video(
             path,
-            (start_ms, end_ms if facts.duration_ms else 0),
+            (start_ms, 0 if end_ms == UNKNOWN_MS else end_ms),
             report,
             declared_ms=facts.duration_ms,
             playlist_ms=0 if source.whole_file else playlist.end_ms,
@@ -264,7 +267,7 @@ def _source(ydl: Downloader, description: Description, min_rows: int) -> _Source
         return _Source(playlist=playlist, rendition=rendition, name=rendition.name)
     size = ydl.size(rendition.url, dict(rendition.headers))
     # the bytes of one file belong to no time: every chunk spans all of it
-    end_ms = max(1, description.facts.duration_ms)
+    end_ms = description.facts.duration_ms or UNKNOWN_MS
     chunks = tuple(
         Fragment(
             index=index,

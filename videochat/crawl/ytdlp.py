@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import yt_dlp
 from yt_dlp.networking import Request
 from yt_dlp.networking.exceptions import CertificateVerifyError, HTTPError, RequestError, TransportError
-from yt_dlp.utils import DownloadError, ExtractorError
+from yt_dlp.utils import DownloadError, ExtractorError, determine_protocol
 
 from ..errors import BadRecording
 from .limits import LIMITS, HostLimits
@@ -137,6 +137,8 @@ class Downloader(yt_dlp.YoutubeDL):  # type: ignore[misc]
             raise _bad_recording(error) from None
         if not info or info.get("_type", "video") != "video":
             raise BadRecording("no-video", "the address is not that of one video", fix="pass the address of a VOD")
+        for offered in info.get("formats") or [info]:
+            offered["protocol"] = offered.get("protocol") or determine_protocol(offered)
         return dict(info)
 
     def twitch_formats(self, video_id: str, token: Mapping[str, str]) -> list[dict[str, Any]]:
