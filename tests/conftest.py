@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
+from videochat.workspace import Workspace
 
 TESTS = Path(__file__).parent
 FIXTURES = TESTS.parent.parent / "shared" / "fixtures"
@@ -33,6 +36,26 @@ def _load(name: str) -> ModuleType:
 def dummies() -> ModuleType:
     """tests/dummies.py: builders of small data sets."""
     return _load("dummies")
+
+
+@pytest.fixture(scope="session")
+def planted() -> ModuleType:
+    """tests/planted.py: a workspace with a planted person, and the search for what is left of them."""
+    return _load("planted")
+
+
+@pytest.fixture(scope="session")
+def planted_root(planted: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of such a workspace, made once: tests take a copy. The imported files lie beside it."""
+    root: Path = planted.make_workspace(tmp_path_factory.mktemp("planted")).root
+    return root
+
+
+@pytest.fixture
+def planted_copy(planted_root: Path, tmp_path: Path) -> Workspace:
+    """A copy that the test may change."""
+    shutil.copytree(planted_root, tmp_path / "ws", symlinks=True)
+    return Workspace.open(tmp_path / "ws")
 
 
 @pytest.fixture(scope="session")

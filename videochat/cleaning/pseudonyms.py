@@ -9,6 +9,7 @@ destroys the key makes the pseudonyms final; who changes it gets others.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 PREFIXES = {"author": "u_", "channel": "c_"}
 DIGEST_BYTES = 8
+CHANNEL_PSEUDONYM = re.compile(rf"c_[0-9a-f]{{{2 * DIGEST_BYTES}}}")
 
 
 def pseudonym(key: bytes, kind: str, platform: str, name: str | None) -> str:
@@ -38,5 +40,10 @@ def author_pseudonyms(key: bytes, platform: str, names: Iterable[str | None]) ->
 
 
 def channel_pseudonym(workspace: Workspace, recording: Recording) -> str:
-    """The pseudonym of a recording's channel; an unknown channel is one of its own (Recording.channel_key)."""
+    """The pseudonym of a recording's channel; an unknown channel is one of its own (Recording.channel_key).
+
+    When the key was destroyed (rights/keys.py) recordings hold the pseudonym itself.
+    """
+    if CHANNEL_PSEUDONYM.fullmatch(recording.channel) and not (workspace.root / "pseudonym.key").is_file():
+        return recording.channel
     return pseudonym(workspace.pseudonym_key(), "channel", recording.platform, recording.channel_key)

@@ -39,6 +39,12 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "validate": ("inspect", "validate", "Check shards and candidate sets against their schema."),
     "doctor": ("crawl", "doctor", "Check ffmpeg, credentials, disk and, if asked, Twitch's endpoints."),
     "status": ("inspect", "status", "Show counts, hours and the ledger."),
+    "rights": ("rights", "rights", "Show or set basis, jurisdiction, retention date and contact."),
+    "forget": ("rights", "forget", "Remove a person, a channel or a recording from the workspace."),
+    "purge": ("rights", "purge", "Remove all data when its retention date has passed."),
+    "pseudonyms": ("rights", "pseudonyms", "Destroy the key of the pseudonyms, for good."),
+    "export-ids": ("rights", "export_ids", "Write the data set as recording and message ids."),
+    "rehydrate": ("rights", "rehydrate", "Fetch a data set again that was published as ids."),
     "demo": ("demo", "demo", "Run the whole chain on simulated data."),
 }
 

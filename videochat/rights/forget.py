@@ -23,6 +23,7 @@ from ..errors import BadRecording, UsageError
 from ..files import atomic_path, read_json
 from ..ledger import Attempt
 from ..progress import progress
+from ..workspace import KEY_DESTROYED
 from .leavings import (
     forget_in_ledger,
     forget_in_lists,
@@ -172,7 +173,10 @@ def _notes(workspace: Workspace, wanted: Wanted, found: dict[str, int]) -> list[
             f"{found['bare_names']} messages of others hold the name as a plain word and stay "
             "(--take-words takes it out)"
         )
-    if wanted.names and (workspace.root / "pseudonym.destroyed.json").is_file():
+    own = sum(r.channel.casefold() in wanted.names for r in workspace.recordings())
+    if own:
+        notes.append(f"the person is also the channel of {own} recordings, which stay (--channel takes them out)")
+    if wanted.names and (workspace.root / KEY_DESTROYED).is_file():
         notes.append(
             "the pseudonym key was destroyed: nobody can tell which comments and shard rows are this person's; "
             "only their name in the texts was looked for (with --pseudonym u_... the rows of a known one go)"

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import VideochatError
 from ..files import read_json, write_json, write_text
 from .tombstones import whole_of
 from .wanted import Wanted
@@ -55,11 +56,25 @@ def forget_in_staging(workspace: Workspace, wanted: Wanted) -> int:
     """Unfinished recordings that hold somebody are dropped and begin again; how many."""
     shutil.rmtree(workspace.root / ".import", ignore_errors=True)
     removed = 0
+    taken = workspace.root / ".crawl" / "recipe.json"
+    if taken.is_file() and (left := _untaken(value := read_json(taken), wanted.channels)) != value:
+        write_json(taken, left)
     for folder in sorted((workspace.root / ".crawl").glob("*")):
         if folder.is_dir() and any(_holds(path, wanted) for path in sorted(folder.rglob("*"))):
             shutil.rmtree(folder)
             removed += 1
     return removed
+
+
+def _untaken(value: Any, channels: frozenset[str]) -> Any:
+    """What a recipe took (recipe.json: {VOD id: channel} in objects), without the VODs of `channels`."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: _untaken(item, channels)
+        for name, item in value.items()
+        if not (isinstance(item, str) and item.casefold() in channels)
+    }
 
 
 def _holds(path: Path, wanted: Wanted) -> bool:
@@ -71,7 +86,7 @@ def _holds(path: Path, wanted: Wanted) -> bool:
             return True
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as handle:
             return any(wanted.is_in_line(line) for line in handle)
-    except (EOFError, OSError, ValueError, zlib.error):
+    except (EOFError, OSError, ValueError, VideochatError, zlib.error):
         return True  # unreadable: better fetched again
 
 
