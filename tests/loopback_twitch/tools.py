@@ -142,4 +142,6 @@ def measure_crawl(scenario: Scenario, twitch: LoopbackTwitch, folder: Path) -> d
         )
         counts = count_ids(found, {node["id"] for node in vod.comments} if scenario.held else set())
     row = {**counts, **verdict(status, lines, counts["lost"], seconds), "requests": len(twitch.requests)}
+    if status not in (0, 3):
+        said = "; ".join([said, *lines[-1:]])
     return row | {"said": "" if said == "ok" else said, "silent": counts["lost"] > 0 and said == "ok"}
