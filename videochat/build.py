@@ -349,9 +349,10 @@ def describe(workspace: Workspace, manifest: dict[str, Any], folder: Path) -> No
     write_card(manifest, [asdict(row) for row in funnel(workspace)], folder)
 
 
-def plan_build(workspace: Workspace, *, text_only: bool = False) -> dict[str, Any]:
+def plan_build(workspace: Workspace, *, text_only: bool = False, limit: int | None = None) -> dict[str, Any]:
     """What `build` would do: recordings, hours, clips, bytes (uncompressed estimate)."""
     chosen, left_out, fingerprint = choose(workspace, text_only=text_only)
+    chosen = chosen[:limit]
     dim = None if fingerprint is None else int(fingerprint["dim"])
     cuts = [_source(workspace, recording).clips for recording in chosen]
     return {

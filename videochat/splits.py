@@ -112,9 +112,12 @@ def assign_splits(
     }
     num_splits = sum(fraction > 0 for fraction in fractions)
     if len(members) < num_splits:
+        same = len(units) - len(members) if by == "recording" else 0
+        note = f" that differ ({same} more repeat a chat or a video)" if same else ""
+        other = "import more recordings" if by == "recording" else "choose --split-by recording"
         raise UsageError(
-            f"a split by {by} needs at least {num_splits} {by}s, here are {len(members)}",
-            fix="choose --split-by recording, or --split test to put all clips in one split",
+            f"a split by {by} needs at least {num_splits} {by}s, here are {len(members)}{note}",
+            fix=f"{other}, or --split-by test to put all clips in one split",
         )
     targets = split_counts(len(members), fractions)
     counts = Counter(known.values())

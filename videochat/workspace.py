@@ -146,12 +146,16 @@ class Workspace:
                 )
         return cls(root, recorded)
 
+    def having(self, **settings: Any) -> Workspace:
+        """The workspace with other settings, which are not recorded."""
+        return type(self)(self.root, dataclasses.replace(self.settings, **settings))
+
     def change(self, **settings: Any) -> Workspace:
         """The workspace with some settings rewritten; what depends on them is rebuilt by the next run of its step."""
-        changed = dataclasses.replace(self.settings, **settings)
-        if changed != self.settings:
-            write_text(self.root / "workspace.toml", changed.to_toml())
-        return type(self)(self.root, changed)
+        changed = self.having(**settings)
+        if changed.settings != self.settings:
+            write_text(self.root / "workspace.toml", changed.settings.to_toml())
+        return changed
 
     # -- paths
 

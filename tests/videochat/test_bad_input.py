@@ -274,3 +274,111 @@ def test_a_damaged_file_is_said_on_one_line(tmp_path: Path) -> None:
     with pytest.raises(Damaged) as error:
         read_json(path)
     assert "\n" not in str(error.value)
+
+
+# -- what is imported
+
+
+@pytest.fixture
+def chat(tmp_path: Path) -> Path:
+    path = tmp_path / "chat.csv"
+    path.write_text("time,author,text\n1,a,hello\n-5,b,early\nNaN,c,never\n1e400,d,never\n5,e,bye\n")
+    return path
+
+
+def test_what_is_odd_about_a_chat_is_shown(tmp_path: Path, chat: Path, run: Run) -> None:
+    code, out, _ = run("import", "--chat", chat, "--category", "X", "--workers", 1, "--data", tmp_path / "w")
+    assert code == 0
+    assert "3 messages" in out
+    assert "2 malformed-message" in out
+    assert "1 negative-offset" in out
+
+
+def test_a_chat_without_messages_is_not_called_a_live_capture(tmp_path: Path, chat: Path, run: Run) -> None:
+    chat.write_text("time,author,text\n")
+    code, out, err = run("import", "--chat", chat, "--category", "X", "--workers", 1, "--data", tmp_path / "w")
+    assert code == 3
+    assert "holds no message (fetch the chat again" in out
+    assert "\nfix: mend what failed" in err
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
+def test_a_device_is_no_chat(tmp_path: Path, device: str, run: Run) -> None:
+    if not Path(device).exists():
+        pytest.skip(f"{device} is not here")
+    code, out, _ = run("import", "--chat", device, "--category", "X", "--workers", 1, "--data", tmp_path / "w")
+    assert code == 3
+    assert "not-a-file" in out
+
+
+def picture(path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (64, 48), "red").save(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.png", picture, "is a picture, not a video"),
+        ("a.jpg", picture, "is a picture, not a video"),
+        ("a.mp4", b"hello world", "cannot be opened as a video"),
+        ("a.m3u8", b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{made}\n", "is a playlist, not a video"),
+        ("a.txt", b"ffconcat version 1.0\nfile {name}\n", "is a playlist, not a video"),
+    ],
+)
+def test_what_is_no_video_is_said_at_import_and_refused_by_features(
+    tmp_path: Path, chat: Path, made: Path, run: Run, name: str, content: object, said: str
+) -> None:
+    path = tmp_path / name
+    video = only(made, "raw/*/video.mp4")
+    shutil.copy(video, tmp_path / "real.mp4")
+    if isinstance(content, bytes):
+        path.write_bytes(content.replace(b"{made}", bytes(video)).replace(b"{name}", b"real.mp4"))
+    else:
+        picture(path)
+    options = ("--workers", 1, "--data", tmp_path / "w")
+    code, _, err = run("import", "--chat", chat, "--video", path, "--category", "X", *options)
+    assert code == 0
+    assert said in err
+    assert "build-features will refuse it" in err
+    assert run("clean", *options)[0] == 0
+    code, out, err = run("build-features", "--clip", "sample", "--device", "cpu", *options)
+    assert code == 3
+    assert f"unreadable-video: video.{name[2:]} " in out
+    assert "videochat build-features --retry failed" in err
+
+
+@pytest.mark.parametrize("target", ["chat.jsonl.gz", "video.mp4", "recording.json"])
+def test_importing_again_mends_damaged_raw_files(tmp_path: Path, chat: Path, made: Path, run: Run, target: str) -> None:
+    video = shutil.copy(only(made, "raw/*/video.mp4"), tmp_path / "v.mp4")
+    root = tmp_path / "w"
+    line = ("import", "--chat", chat, "--video", video, "--category", "X", "--workers", 1, "--data", root)
+    assert run(*line)[0] == 0
+    path = only(root, f"raw/*/{target}")
+    whole = path.read_bytes()
+    path.unlink()
+    path.write_bytes(whole[:-10])
+    code, out, err = run(*line)
+    if target == "recording.json":
+        assert (code, f"remove {path.parent}" in err) == (1, True)
+        shutil.rmtree(path.parent)
+        code, out, err = run(*line)
+    assert (code, "1 done" in out) == (0, True)
+    assert path.read_bytes() == whole
+    assert "1 already current" in run(*line)[1]
+
+
+def test_an_emptied_chat_is_a_row_with_its_reason(root: Path, run: Run) -> None:
+    only(root, "raw/*/chat.jsonl.gz").write_bytes(b"")
+    code, out, _ = run("clean", "--workers", 1, "--data", root)
+    assert code == 3
+    assert "bad-chat: chat.jsonl.gz is empty" in out
+
+
+def test_a_build_that_fails_records_no_choice(root: Path, run: Run) -> None:
+    before = (root / "workspace.toml").read_bytes()
+    code, _, err = run("build", "--split-by", "recording", "--data", root)
+    assert code == 2
+    assert "--split-by test" in err
+    assert (root / "workspace.toml").read_bytes() == before

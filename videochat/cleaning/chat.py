@@ -31,6 +31,7 @@ from .lists import Lists
 SLOT = "\x01"  # stands for one first-party emote
 BLOCK_BYTES = 1 << 20
 BOT_BADGES = frozenset({"bot-badge", "bot"})
+AGAIN = "import the recording again"
 _MAY_HOLD_CONTROLS = re.compile(rb"\\[^\"\\/]|\x7f")  # JSON has to escape all but DEL
 _CONTROLS = dict.fromkeys((*range(0x09, 0x0E), *range(0x1C, 0x20)), " ") | dict.fromkeys(
     (*range(0x09), *range(0x0E, 0x1C), 0x7F), None
@@ -136,6 +137,8 @@ def _collector_paused() -> Iterator[None]:
 def _blocks(path: Path) -> Iterator[list[RawMessage]]:
     """The messages of a chat.jsonl.gz, a few MB of lines at a time."""
     rest = b""
+    if path.is_file() and not path.stat().st_size:
+        raise BadRecording("bad-chat", f"{path.name} is empty", fix=AGAIN)
     try:
         with gzip.open(path, "rb") as handle:
             while block := handle.read(BLOCK_BYTES):
@@ -144,9 +147,9 @@ def _blocks(path: Path) -> Iterator[list[RawMessage]]:
                 yield parse_lines(block, path)
             yield parse_lines(rest, path)
     except FileNotFoundError:
-        raise BadRecording("no-chat", f"{path.name} is not there", fix="import the recording again") from None
+        raise BadRecording("no-chat", f"{path.name} is not there", fix=AGAIN) from None
     except (EOFError, OSError, zlib.error) as error:
-        raise BadRecording("bad-chat", f"{path.name} is damaged: {error}", fix="import the recording again") from error
+        raise BadRecording("bad-chat", f"{path.name} is damaged: {error}", fix=AGAIN) from error
 
 
 def parse_lines(block: bytes, path: Path) -> list[RawMessage]:
@@ -155,7 +158,7 @@ def parse_lines(block: bytes, path: Path) -> list[RawMessage]:
     try:
         messages = orjson.loads(b"[" + b",".join(lines) + b"]")
     except orjson.JSONDecodeError as error:
-        raise BadRecording("bad-chat", f"{path.name} has a line that is not JSON: {error.msg}") from None
+        raise BadRecording("bad-chat", f"{path.name} has a line that is not JSON: {error.msg}", fix=AGAIN) from None
     if _MAY_HOLD_CONTROLS.search(block):
         for message in messages:
             message["fragments"] = [(text.translate(_CONTROLS), emote) for text, emote in message["fragments"]]
@@ -191,7 +194,7 @@ def build_chat(blocks: Iterator[list[RawMessage]], recording: Recording, config:
                 parts = [text.strip() if emote is None else SLOT for text, emote in fragments]
                 texts.append(" ".join([part for part in parts if part]))
     except (KeyError, TypeError, ValueError) as error:
-        raise BadRecording("bad-chat", f"a message of {recording.chat} lacks {error}") from None
+        raise BadRecording("bad-chat", f"a message of {recording.chat} lacks {error}", fix=AGAIN) from None
 
     order = np.argsort(np.asarray(offsets, dtype=np.int64), kind="stable")
     if not np.array_equal(order, np.arange(len(order))):

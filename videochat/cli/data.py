@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +25,9 @@ from .options import (
     retry_option,
     workers_option,
 )
+
+if TYPE_CHECKING:
+    from ..engines.local import StepSummary
 
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 DEFAULT_CLIP = "ViT-B-32:openai"  # what the paper's features were made with (FACTS §1)
@@ -135,7 +139,25 @@ def import_(
     workspace = _open_or_create(data)
     with workspace.lock():
         summary = import_recordings(workspace, items, limit=limit, num_workers=workers, replace=replace)
-    return emit_summary(summary, as_json)
+    facts = _imported(summary)
+    return emit_summary(summary, as_json, extra=_imported_text(facts), facts=facts)
+
+
+def _imported(summary: StepSummary) -> dict[str, Any]:
+    """Messages, hours and oddities of what was imported now."""
+    oddities: Counter[str] = Counter()
+    for attempt in summary.attempts:
+        oddities.update({k: v for k, v in attempt.counts.items() if k not in ("recording_id", "messages", "hours")})
+    totals = {"messages": int(summary.total("messages")), "hours": round(summary.total("hours"), 3)}
+    return {**totals, "oddities": dict(sorted(oddities.items()))}
+
+
+def _imported_text(facts: dict[str, Any]) -> str:
+    """ "3,090 messages, 4.10 hours", and below what was odd about them."""
+    if not facts["messages"]:
+        return ""
+    lines = [f"{facts['messages']:,} messages, {facts['hours']:.2f} hours"]
+    return "\n".join(lines + [f"  {count:>9,} {name}" for name, count in facts["oddities"].items()])
 
 
 def _open_or_create(data: Path) -> Workspace:
@@ -177,7 +199,8 @@ def clean(data: Path, limit: int | None, retry: str | None, workers: int | None,
     with workspace.lock():
         summary = run_clean(workspace, limit=limit, retry=retry, num_workers=workers)
     rows = funnel(workspace)
-    return emit_summary(summary, as_json, extra=format_funnel(rows), facts=[asdict(row) for row in rows])
+    facts = [asdict(row) for row in rows]
+    return emit_summary(summary, as_json, extra=format_funnel(rows), facts=facts, can_retry=True)
 
 
 @click.command()
@@ -235,7 +258,7 @@ def build_features(
             allow_untrained=allow_untrained,
             reuse=reuse,
         )
-    return emit_summary(summary, as_json)
+    return emit_summary(summary, as_json, can_retry=True)
 
 
 @click.command()
@@ -269,11 +292,11 @@ def build(
     if fractions is not None:
         choices["split_fractions"] = _fractions(fractions)
     if dry_run:
-        emit_plan("build", plan_build(workspace, text_only=text_only), as_json)
+        emit_plan("build", plan_build(workspace.having(**choices), text_only=text_only, limit=limit), as_json)
         return 0
     with workspace.lock():
-        workspace = workspace.change(**choices)
-        manifest = run_build(workspace, text_only=text_only, limit=limit)
+        manifest = run_build(workspace.having(**choices), text_only=text_only, limit=limit)
+        workspace.change(**choices)  # only what could be built is recorded
     emit(manifest, as_json, _shards_text(manifest))
     return 0
 

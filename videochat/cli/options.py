@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -51,8 +52,13 @@ def emit(value: Any, as_json: bool, text: str) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False) if as_json else text)
 
 
-def emit_summary(summary: StepSummary, as_json: bool, *, extra: str = "", facts: Any = None) -> int:
-    """Print how a step went; returns the exit code (3 if a recording failed or is partial)."""
+def emit_summary(
+    summary: StepSummary, as_json: bool, *, extra: str = "", facts: Any = None, can_retry: bool = False
+) -> int:
+    """Print how a step went; returns the exit code (3 if a recording failed or is partial).
+
+    can_retry: the command has --retry.
+    """
     value = {
         "step": summary.step,
         "ok": summary.count("ok"),
@@ -73,11 +79,15 @@ def emit_summary(summary: StepSummary, as_json: bool, *, extra: str = "", facts:
     ]
     if summary.partial:
         lines[0] += f", {len(summary.partial)} partial"
-    lines += [f"  partial {a.recording_id}: {a.error_class}: {a.reason}" for a in summary.partial]
-    lines += [f"  failed  {a.recording_id}: {a.error_class}: {a.reason}" for a in summary.failed]
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):  # on a terminal each was said as it ended
+        lines += [f"  partial {a.recording_id}: {a.error_class}: {a.reason}" for a in summary.partial]
+        lines += [f"  failed  {a.recording_id}: {a.error_class}: {a.reason}" for a in summary.failed]
     reasons = {a.reason for a in summary.attempts if a.status == "skipped"}
     lines += [f"  skipped {sum(a.reason == r for a in summary.attempts)}: {r}" for r in sorted(map(str, reasons))]
     emit(value, as_json, "\n".join(lines) + (f"\n{extra}" if extra else ""))
+    if summary.failed:
+        again = f"run `videochat {summary.step} --retry failed`" if can_retry else "run the same command again"
+        click.echo(f"fix: mend what failed as the reasons say, then {again}; the others are done", err=True)
     return summary.exit_code
 
 

@@ -30,7 +30,7 @@ from ..clock import to_ms
 from ..errors import BadRecording
 from .decode import DecodedFrame, DecodeReport, shortest_side
 from .pyav_backend import end_ms
-from .video import choose_stream, declared_end, ffmpeg_path, open_video, scanned_end
+from .video import AGAIN, choose_stream, declared_end, ffmpeg_path, open_video, scanned_end
 
 HOLD_SECONDS = 10  # how long the last frame is repeated; a longer last frame is left to the PyAV backend
 FRAME = re.compile(rb"Parsed_showinfo_(\d+) .*? n: *\d+ pts: *(-?\d+|NOPTS) .*?duration: *(-?\d+)")
@@ -130,7 +130,7 @@ def _begin(path: Path, index: int) -> Timeline:
         stdout.read()
     if not timeline.pts:
         why = f": {timeline.error}" if timeline.error else ""
-        raise BadRecording("no-frames", f"{path.name} decodes to no frame at all{why}")
+        raise BadRecording("no-frames", f"{path.name} decodes to no frame at all{why}", fix=AGAIN)
     return timeline
 
 

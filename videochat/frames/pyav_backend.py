@@ -19,7 +19,7 @@ from ..clock import to_ms
 from ..errors import BadRecording
 from .decode import HOLD_MS, DecodedFrame, DecodeReport, shortest_side
 from .gops import Plan, PlanFailed, planned
-from .video import choose_stream, declared_end, open_video, reason_of
+from .video import AGAIN, choose_stream, declared_end, open_video, reason_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -168,11 +168,11 @@ def frames(
     with open_video(path) as container:
         chosen = choose_stream(container, stream)
         if chosen is None:
-            raise BadRecording("no-video-stream", f"{path.name} has no video stream")
+            raise BadRecording("no-video-stream", f"{path.name} has no video stream", fix=AGAIN)
         first = next(decoded(container, chosen, begun), None)
         if first is None:
             why = f": {begun.error}" if begun.error else ""
-            raise BadRecording("no-frames", f"{path.name} decodes to no frame at all{why}")
+            raise BadRecording("no-frames", f"{path.name} decodes to no frame at all{why}", fix=AGAIN)
         end, index = declared_end(container, chosen), chosen.index
         if end is not None:
             report.declared_ms = max(0, to_ms(end - first.pts))

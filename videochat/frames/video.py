@@ -21,6 +21,10 @@ from typing import Any
 from ..clock import to_ms
 from ..errors import BadRecording, MissingInput
 
+STILLS = frozenset({"image2", "ico", "tty"})  # libavformat names of what has pictures but no time; and *_pipe
+PLAYLISTS = frozenset({"hls", "concat", "dash", "sdp"})  # they name other files, which were not imported
+AGAIN = "import a whole copy of it with --replace, or import the chat without it"
+
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
@@ -65,8 +69,16 @@ def open_video(path: Path) -> Iterator[Any]:
     try:
         container = av.open(f"file:{path}", metadata_errors="replace")
     except (av.error.FFmpegError, ValueError) as error:
-        raise BadRecording("unreadable-video", f"{path.name} cannot be opened as a video: {reason_of(error)}") from None
+        what = f"{path.name} cannot be opened as a video: {reason_of(error)}"
+        raise BadRecording("unreadable-video", what, fix=AGAIN) from None
     with container:
+        names = set(container.format.name.split(","))
+        for kind, found in (
+            ("a picture", names & STILLS or container.format.name.endswith("_pipe")),
+            ("a playlist", names & PLAYLISTS),
+        ):
+            if found:
+                raise BadRecording("unreadable-video", f"{path.name} is {kind}, not a video", fix=AGAIN)
         yield container
 
 

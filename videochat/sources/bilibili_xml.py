@@ -45,13 +45,17 @@ class _Reader:
 
     def refuse(self, *_: object) -> NoReturn:
         raise BadRecording(
-            "invalid-xml", f"{self.file.path.name} declares a DOCTYPE or an entity, which danmaku never does"
+            "invalid-xml",
+            f"{self.file.path.name} declares a DOCTYPE or an entity, which danmaku never does",
+            fix="fetch the chat again",
         )
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if self.depth == 0 and name != "i":
             raise BadRecording(
-                "invalid-xml", f"{self.file.path.name} is not danmaku: its root is <{name[:40]}>, <i> expected"
+                "invalid-xml",
+                f"{self.file.path.name} is not danmaku: its root is <{name[:40]}>, <i> expected",
+                fix="pass the XML that holds the comments",
             )
         self.depth += 1
         self.text, self.size = [], 0

@@ -47,6 +47,9 @@ class ChatFile:
         self.path = path
         if path.is_dir():
             raise BadRecording("not-a-file", f"{path} is a folder, not a chat file", fix="pass the file inside it")
+        if path.exists() and not path.is_file():
+            what = f"{path} is a device or a pipe, not a chat file"
+            raise BadRecording("not-a-file", what, fix="write it to a file first: it is read more than once")
         try:
             with path.open("rb") as handle:
                 self.compressed = handle.read(2) == GZIP_MAGIC
@@ -54,7 +57,9 @@ class ChatFile:
         except FileNotFoundError:
             raise BadRecording("missing-file", f"there is no chat file {path}", fix="check the path") from None
         except OSError as error:
-            raise BadRecording("unreadable-file", f"{path} cannot be read: {error.strerror}") from None
+            raise BadRecording(
+                "unreadable-file", f"{path} cannot be read: {error.strerror}", fix="check its mode"
+            ) from None
         if not self.head.strip():
             raise BadRecording("empty-file", f"{path} is empty", fix="fetch the chat again")
 

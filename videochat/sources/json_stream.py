@@ -162,7 +162,8 @@ class JsonStream:
 
     def oversized(self) -> BadRecording:
         limit = MAX_ELEMENT_BYTES >> 20
-        return BadRecording("oversized-message", f"{self.what} holds one JSON element of more than {limit} MiB")
+        what = f"{self.what} holds one JSON element of more than {limit} MiB"
+        return BadRecording("oversized-message", what, fix="no chat has such a message; fetch the chat again")
 
     def _fill(self) -> bool:
         chunk = next(self._chunks, b"")

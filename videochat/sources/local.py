@@ -10,10 +10,13 @@ not at all. The same item again is "current". An item that would change a record
 from __future__ import annotations
 
 import functools
+import gzip
+import hashlib
 import os
 import re
 import secrets
 import shutil
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,11 +24,11 @@ from typing import Any
 
 from .. import __version__
 from ..engines.local import StepSummary, run_step
-from ..errors import BadRecording, UsageError, VideochatError
-from ..files import digest_file, digest_json, read_json, write_json
+from ..errors import BadRecording, Damaged, UsageError, VideochatError
+from ..files import digest_file, digest_json, write_json
 from ..rights.tombstones import Tombstones
 from ..schema import Recording
-from ..workspace import Workspace
+from ..workspace import Workspace, read_recording
 from .chat_file import ChatFile
 from .chat_store import StoredChat, store_chat
 from .features import write_features
@@ -105,7 +108,7 @@ def import_item(
         if info is not None:
             inputs["info"] = digest_file(info)
         import_digest = digest_json({"inputs": inputs, "settings": _settings(item)})
-        if import_digest in known:
+        if import_digest in known and _is_whole(root / "raw" / known[import_digest], item):
             return None
         staging = root / STAGING / f"{os.getpid()}-{secrets.token_hex(4)}"
         try:
@@ -117,7 +120,7 @@ def import_item(
             if info is not None:
                 recording.origin["info"] = info.name
             write_json(staging / "recording.json", recording.to_json())
-            moved = _move(staging, root / "raw" / recording.recording_id, recording, replace)
+            moved = _move(staging, root / "raw" / recording.recording_id, recording, item, replace)
             _sync(root / "raw")
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -127,9 +130,11 @@ def import_item(
         ) from error
     if not moved:
         return None
-    counts = {"messages": recording.num_messages, "hours": round(recording.duration_ms / 3_600_000, 3)}
-    oddities: dict[str, int] = recording.origin["oddities"]
-    return {"recording_id": recording.recording_id} | counts | oddities
+    counts: dict[str, Any] = {"messages": recording.num_messages, "hours": round(recording.duration_ms / 3_600_000, 3)}
+    counts |= recording.origin["oddities"]
+    if problem := recording.origin.get("probe_error"):
+        counts["reason"] = f"{problem}; build-features will refuse it"
+    return {"recording_id": recording.recording_id} | counts
 
 
 def _settings(item: ImportItem) -> dict[str, Any]:
@@ -147,6 +152,8 @@ def _checked(path: Path) -> Path:
         raise BadRecording("not-a-file", f"{path} is a folder, not a file", fix="pass the file inside it")
     if not path.exists():
         raise BadRecording("missing-file", f"there is no file {path}", fix="check the path")
+    if not path.is_file():
+        raise BadRecording("not-a-file", f"{path} is a device or a pipe, not a file", fix="write it to a file first")
     if not os.access(path, os.R_OK):
         raise BadRecording("unreadable-file", f"{path} cannot be read: permission denied", fix="change its mode")
     return path
@@ -172,10 +179,13 @@ def _stage(
     chat = store_chat(stones.without(chat_format.read(file, notes)), folder / "chat.jsonl.gz", notes)
     notes.oddities["forgotten"] += stones.num_left_out
     if chat.num_messages == 0:
-        bad = notes.oddities["malformed-message"]
+        bad = notes.oddities["malformed-message"] + notes.oddities["impossible-offset"]
+        what = f"{item.chat.name} ({chat_format.summary}) holds no message"
+        if not bad:
+            raise BadRecording("no-messages", what, fix="fetch the chat again, or leave this recording out")
         raise BadRecording(
             "no-messages",
-            f"{item.chat.name} ({chat_format.summary}) holds no message with an offset; {bad} could not be read",
+            f"{what} with a usable offset; {bad} could not be read",
             fix="a capture of a live chat has no offsets into the video; fetch the replay's chat",
         )
     origin: dict[str, Any] = {
@@ -275,7 +285,23 @@ def _bring_video(source: Path, folder: Path) -> str:
     return target.name
 
 
-def _move(staging: Path, final: Path, recording: Recording, replace: bool) -> bool:
+def _is_whole(folder: Path, item: ImportItem) -> bool:
+    """Whether the files of an imported recording are still what was imported; if not, importing it again mends it."""
+    try:
+        recording = read_recording(folder / "recording.json")
+        with gzip.open(folder / recording.chat) as handle:
+            chat = hashlib.file_digest(handle, "sha256").hexdigest()
+        files = [(folder / recording.video, item.video)] if recording.video and item.video else []
+        videos = all(ours.samefile(theirs) or digest_file(ours) == digest_file(theirs) for ours, theirs in files)
+        features = recording.features is None or (
+            digest_file(folder / recording.features) == recording.origin["features"]["sha256"]
+        )
+    except (OSError, EOFError, zlib.error, Damaged, KeyError):
+        return False
+    return chat == recording.chat_digest and videos and features
+
+
+def _move(staging: Path, final: Path, recording: Recording, item: ImportItem, replace: bool) -> bool:
     """Move the finished folder to its place; False if an equal recording is there."""
     final.parent.mkdir(parents=True, exist_ok=True)
     while True:
@@ -287,14 +313,14 @@ def _move(staging: Path, final: Path, recording: Recording, replace: bool) -> bo
         else:
             return True
         try:
-            old = Recording.from_json(read_json(final / "recording.json"))
+            old = read_recording(final / "recording.json")
         except FileNotFoundError:
             shutil.rmtree(final)  # what an interrupted writer left: it never had its recording.json
             continue
         different = _differences(old, recording)
-        if not different:
+        if not different and _is_whole(final, item):
             return False
-        if not replace:
+        if different and not replace:
             raise BadRecording(
                 "conflict",
                 f"{recording.recording_id} is there already, with another {', '.join(different)}",
