@@ -16,10 +16,12 @@ class TwitchError(VideochatError):
     """slug: the class for the ledger. retryable: the same request may well succeed later.
 
     data: what the answer held beside its errors, if anything; retry_after_s: as the server asked, or None.
+    insisted: the same request has been made as often as it is worth.
     """
 
     slug = "twitch-error"
     retryable = True
+    insisted = False
 
     def __init__(
         self, what: str, *, fix: str = "", data: dict[str, Any] | None = None, retry_after_s: float | None = None

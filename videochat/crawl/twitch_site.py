@@ -82,9 +82,9 @@ class TwitchSite(TwitchChatDownloader):  # type: ignore[misc]  # chat-downloader
         while True:
             try:
                 return _comments(self._call(variables, past_end))
-            except (IntegrityFailed, CommentsRefused):
+            except (IntegrityFailed, CommentsRefused) as error:
                 attempt += 1
-                if attempt > min(NUM_ASKED_AGAIN, self.client.retry.max_attempts):
+                if error.insisted or attempt > min(NUM_ASKED_AGAIN, self.client.retry.max_attempts):
                     raise
                 time.sleep(self.client.retry.wait_s(attempt))
 
@@ -96,7 +96,9 @@ class TwitchSite(TwitchChatDownloader):  # type: ignore[misc]  # chat-downloader
             if past_end and isinstance(video, dict) and (video.get("comments") or {}).get("edges") == []:
                 return {"video": {"comments": EMPTY_PAGE}}
             if isinstance(video, dict) and "comments" in video and video["comments"] is None:
-                raise CommentsRefused(f"the chat came back as null ({error.what})") from None
+                refused = CommentsRefused(f"the chat came back as null ({error.what})")
+                refused.insisted = True
+                raise refused from None
             raise
 
     # -- replaced parts of chat-downloader
