@@ -273,3 +273,17 @@ def test_pictures_of_a_file_without_any(tmp_path: Path) -> None:
         shown_pictures(tmp_path / "sound.m4a")
     assert caught.value.error_class == "no-video-stream"
     assert JoinReport().first_ms is None
+
+
+@pytest.mark.fixtures
+def test_real_playlists_are_read_or_refused(real: Path) -> None:
+    kinds = {}
+    for path in sorted((real / "twitch" / "hls").glob("*.m3u8")):
+        try:
+            playlist = parse_playlist(path.read_text(), URL)
+            kinds[path.name] = len(playlist.fragments)
+        except BadRecording as error:
+            kinds[path.name] = error.error_class
+    assert kinds["test_simple_media.m3u8"] == 3 and kinds["test_date.m3u8"] == 4
+    assert kinds["test_master_twitch_vod.m3u8"] == "bad-playlist"  # names of renditions, not fragments
+    assert kinds["clean-discontinuity.m3u8"] == 2

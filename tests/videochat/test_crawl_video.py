@@ -90,12 +90,14 @@ def test_a_finished_fetch_asks_for_nothing(twitch: Any, tmp_path: Path) -> None:
     assert len(twitch.requests) > num_requests
 
 
+@pytest.mark.slow
 def test_equal_fragments_give_equal_bytes(twitch: Any, tmp_path: Path) -> None:
     twitch.add_vod(twitch.Vod(duration_s=30))
     one, two = (fetch(tmp_path / name, num_workers=workers) for name, workers in (("one", 1), ("two", 6)))
     assert digest(one.files[0][1]) == digest(two.files[0][1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("min_rows", "rows"), [(1, 160), (160, 160), (161, 360), (224, 360), (1000, 360)])
 def test_the_smallest_rendition_with_enough_rows(twitch: Any, tmp_path: Path, min_rows: int, rows: int) -> None:
     twitch.add_vod(twitch.Vod(duration_s=10))
@@ -124,6 +126,7 @@ def test_a_cut_connection_is_tried_again(twitch: Any, tmp_path: Path) -> None:
     assert segments(twitch) == [0, 1, 2, 2, 2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -161,6 +164,7 @@ def test_a_fragment_that_is_gone_is_an_error_and_never_a_hole(twitch: Any, tmp_p
     assert set(segments(twitch)) == set(range(6)) - kept  # nothing was fetched a second time
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "error_class"),
     [
@@ -200,6 +204,7 @@ def test_vods_without_anything(twitch: Any, tmp_path: Path) -> None:
         fetch(tmp_path, ranges_ms=[(5, 5)])
 
 
+@pytest.mark.slow
 def test_a_gap_in_the_playlist_is_seen_measured_and_kept_on_the_clock(twitch: Any, tmp_path: Path) -> None:
     twitch.add_vod(twitch.Vod(duration_s=60))
     reference = pictures(fetch(tmp_path / "whole").files[0][1], 0)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 TWITCH_VOD = re.compile(
     r"https?://(?:(?:(?:www|go|m)\.)?twitch\.tv/(?:[^/]+/v(?:ideo)?|videos)/|player\.twitch\.tv/\?.*?\bvideo=v?)(\d+)"
 )
+ONCE_MORE = Retry(max_attempts=2)  # for what can be done without
 ACCESS_TOKEN = Operation(
     name="VideoPlaybackAccessToken",
     sha256=None,
@@ -166,7 +167,7 @@ def _muted(client: GraphQLClient, video_id: str, duration_ms: int) -> tuple[Inte
     """Muted intervals; none where Twitch does not answer that question: the names of the fragments tell them too."""
     operation = OPERATIONS["VideoPlayer_MutedSegmentsAlertOverlay"]
     try:
-        video = client.call(operation, {"videoID": video_id}).get("video") or {}
+        video = client.call(operation, {"videoID": video_id}, retry=ONCE_MORE).get("video") or {}
     except TwitchError:
         return ()
     nodes = ((video.get("muteInfo") or {}).get("mutedSegmentConnection") or {}).get("nodes") or []

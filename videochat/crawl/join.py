@@ -15,7 +15,6 @@ import io
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,10 @@ from ..errors import BadRecording
 from ..files import atomic_path
 from .fragments import Piece
 
-STEP_S = Fraction(1)  # timestamps that leap by more than this against the playlist start anew
-BREAK_STEP_S = Fraction(1, 10)  # the same where the playlist says that there is a break
+STEP_S = 1.0  # timestamps that leap by more than this against the playlist start anew
+BREAK_STEP_S = 0.1  # the same where the playlist says that there is a break
 BUFFER_BYTES = 1 << 20
+TINY_S = 1e-6  # far below a tick of any clock, far above what sums of floats are off by
 
 
 @dataclass(kw_only=True)
@@ -103,12 +103,12 @@ class SeekableJoined(Joined):
 
 @dataclass(slots=True)
 class Timed:
-    """A packet with its times in seconds on the VOD's clock."""
+    """A packet with its times in seconds on the VOD's clock. Floats: after a day they still tell 2**-35 s apart."""
 
     packet: Any
     is_video: bool
-    pts: Fraction
-    dts: Fraction
+    pts: float
+    dts: float
 
 
 def join(
@@ -121,8 +121,8 @@ def join(
     import av
 
     report = JoinReport()
-    begin = Fraction(start_ms, 1000)
-    end = None if end_ms is None else Fraction(end_ms, 1000)
+    begin = start_ms / 1000
+    end = None if end_ms is None else end_ms / 1000
     av.logging.set_libav_level(av.logging.PANIC)
     try:
         with atomic_path(final) as temporary:
@@ -171,12 +171,12 @@ def _copy(group: Sequence[Piece], writer: Writer, clock: Clock | None) -> None:
         writer.use(video, audio)
         streams = [stream for stream in (video, audio) if stream is not None]
         if clock is None:
-            zero = (video.start_time or 0) * Fraction(video.time_base)
+            zero = (video.start_time or 0) * float(video.time_base)
             if writer.begin > 0:
                 container.seek(int((writer.begin + zero) * av.time_base), backward=True)
             for packet in container.demux(streams):
                 if packet.pts is not None and packet.dts is not None:
-                    base = Fraction(packet.time_base)
+                    base = float(packet.time_base)
                     writer.add(
                         Timed(packet, packet.stream is video, packet.pts * base - zero, packet.dts * base - zero)
                     )
@@ -196,15 +196,15 @@ class Clock:
 
     def __init__(self, report: JoinReport) -> None:
         self.report = report
-        self.shift: Fraction | None = None
-        self.drift = Fraction(0)
+        self.shift: float | None = None
+        self.drift = 0.0
 
     def use(self, group: Sequence[Piece], places: Sequence[int], video: Any) -> None:
         """Go on with another group of pieces. places: the byte at which each of them starts."""
         self.group = group
         self.places = places
         self.video = video
-        self.shifts: list[Fraction | None] = [None] * len(group)  # of each piece
+        self.shifts: list[float | None] = [None] * len(group)  # of each piece
         self.current = -1  # the last piece whose shift is known
         self._waiting: list[tuple[int, Any]] = []
         self._last_piece: dict[int, int] = {}
@@ -239,18 +239,18 @@ class Clock:
     def _begin(self, index: int, packet: Any) -> None:
         self.report.empty += [self.group[place].fragment.index for place in range(self.current + 1, index)]
         fragment = self.group[index].fragment
-        start = Fraction(fragment.start_ms, 1000)
-        pts = packet.pts * Fraction(packet.time_base)
+        start = fragment.start_ms / 1000
+        pts = packet.pts * float(packet.time_base)
         if self.shift is None:
             self.shift = start - pts
         else:
             drift = pts + self.shift - start
             step = drift - self.drift
             if abs(step) > (BREAK_STEP_S if fragment.after_break else STEP_S):
-                self.report.steps_ms.append((fragment.start_ms, round(float(step) * 1000, 1)))
-                self.shift, drift = start - pts, Fraction(0)
+                self.report.steps_ms.append((fragment.start_ms, round(step * 1000, 1)))
+                self.shift, drift = start - pts, 0.0
             self.drift = drift
-        self.report.drifts_ms.append((fragment.start_ms, round(float(self.drift) * 1000, 1)))
+        self.report.drifts_ms.append((fragment.start_ms, round(self.drift * 1000, 1)))
         for place in range(self.current + 1, index + 1):
             self.shifts[place] = self.shift
         self.current = index
@@ -258,14 +258,14 @@ class Clock:
     def _timed(self, index: int, packet: Any) -> Timed:
         shift = self.shifts[index]
         assert shift is not None
-        base = Fraction(packet.time_base)
+        base = float(packet.time_base)
         return Timed(packet, packet.stream is self.video, packet.pts * base + shift, packet.dts * base + shift)
 
 
 class Writer:
     """The MP4 under way: takes packets on the VOD's clock, keeps those of [begin, end)."""
 
-    def __init__(self, path: Path, begin: Fraction, end: Fraction | None, report: JoinReport) -> None:
+    def __init__(self, path: Path, begin: float, end: float | None, report: JoinReport) -> None:
         import av
 
         options = {"fflags": "+bitexact", "avoid_negative_ts": "disabled", "use_editlist": "1"}
@@ -278,7 +278,7 @@ class Writer:
         self.audio: Any = None
         self._extradata: bytes | None = None
         self._pending: list[Timed] | None = []  # from the last key frame before the begin on, until _first is known
-        self._first: Fraction | None = None
+        self._first: float | None = None
         self._last_dts: dict[bool, int] = {}
 
     def use(self, video: Any, audio: Any) -> None:
@@ -298,7 +298,7 @@ class Writer:
             raise BadRecording("codec-changed", "the video changes its codec or its parameters midway")
 
     def add(self, timed: Timed) -> None:
-        if self.end is not None and timed.dts >= self.end:
+        if self.end is not None and timed.dts >= self.end - TINY_S:
             self.is_over = self.is_over or timed.is_video
             return
         if not timed.is_video and (self.audio is None or timed.pts < self.begin):
@@ -306,12 +306,12 @@ class Writer:
         if self._pending is None:
             self._write(timed)
             return
-        if timed.is_video and timed.packet.is_keyframe and timed.pts <= self.begin:
+        if timed.is_video and timed.packet.is_keyframe and timed.pts <= self.begin + TINY_S:
             self._pending = [kept for kept in self._pending if not kept.is_video]
         elif timed.is_video and not any(kept.is_video for kept in self._pending) and not timed.packet.is_keyframe:
             return  # nothing can be decoded before a key frame
         self._pending.append(timed)
-        if timed.is_video and timed.pts >= self.begin:
+        if timed.is_video and timed.pts >= self.begin - TINY_S:
             self._first = timed.pts if self._first is None else min(self._first, timed.pts)
         if timed.is_video and self._first is not None and timed.dts > self._first:
             self.flush()
@@ -325,14 +325,14 @@ class Writer:
         pending, self._pending = self._pending or [], None
         if self._first is None:
             return
-        self.report.first_ms = float(self._first * 1000)
+        self.report.first_ms = self._first * 1000
         for timed in pending:
-            if timed.is_video or timed.pts >= self._first:
+            if timed.is_video or timed.pts >= self._first - TINY_S:
                 self._write(timed)
 
     def _write(self, timed: Timed) -> None:
         packet = timed.packet
-        base = Fraction(packet.time_base)
+        base = float(packet.time_base)
         assert self._first is not None
         dts = round((timed.dts - self._first) / base)
         pts = round((timed.pts - self._first) / base)
