@@ -16,11 +16,13 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import BadRecording
 from ..files import atomic_path
-from .fragments import Piece
+
+if TYPE_CHECKING:
+    from .fragments import Piece
 
 STEP_S = 1.0  # timestamps that leap by more than this against the playlist start anew
 BREAK_STEP_S = 0.1  # the same where the playlist says that there is a break
