@@ -5,10 +5,10 @@
 A gap is the time between two neighbours. Its expected number of comments is its length times the pace around it: the
 lower of the paces in the ten minutes before and after (at either end of the chat there is only one side). Real chat
 falls silent by itself, so the thresholds are measured on 27 real VODs of 93,000 comments that are believed whole
-(tests/videochat/test_crawl_fixtures.py makes the figures again):
+(tests/videochat/test_crawl_chat_audit.py makes the figures again):
 
     expected >=   gaps in the 27 VODs   a lost page of 59 is found   half of it   15 comments
-    10            104, at most 14 each  99.9 %                       97 %         70 %
+    10            109, at most 15 each  99.7 %                       96.8 %       71 %
     30            none                  91 %                         38 %         2 %
 """
 

@@ -11,6 +11,7 @@ twitch-graphql: `videochat import` reads it.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ from ..files import write_text
 from ..sources import twitch_graphql
 from ..sources.chat_file import ChatFile
 from ..sources.formats import Batches, Notes
-from ..sources.json_records import Record
+from ..sources.json_records import Record, read_messages
+from ..sources.recognise import recognise
 from .chat_walk import WALK_VERSION, Ask, Span, comment_key
 
 FILE_NAME = "pages.jsonl"
@@ -115,26 +117,33 @@ def _page(line: bytes) -> Page | None:
 
 
 def read_pages(path: Path, notes: Notes, *, start_ms: int | None = None, end_ms: int | None = None) -> Batches:
-    """The messages of a journal for `store_chat`, each comment once, those of [start_ms, end_ms) of the VOD's clock.
+    """The messages of a fetched chat for `store_chat`, each once, those of [start_ms, end_ms) of the VOD's clock.
 
-    notes: counts malformed messages, as every reader does. Raises BadRecording where the file is unreadable.
+    path: ChatFetch.pages, a journal or what chat-downloader wrote. notes: counts malformed messages, as every reader
+    does. Raises BadRecording where the file is unreadable.
     """
-    seen: set[str] = set()
-
-    def convert(node: Record, notes: Notes) -> Any:
-        key = comment_key(node)
-        if key in seen:
-            return None
-        message = twitch_graphql.convert(node, notes)
-        seen.add(key)
-        return message
-
-    for batch in twitch_graphql.read_messages(ChatFile(path), notes, convert):
+    file = ChatFile(path)
+    if path.name == FILE_NAME:
+        seen: set[str] = set()
+        batches = read_messages(file, notes, functools.partial(_convert, seen))
+    else:
+        batches = recognise(file).read(file, notes)
+    for batch in batches:
         yield [
             message
             for message in batch
-            if message is not None
+            if message
             and (start_ms is None or message["offset_ms"] >= start_ms)
             and (end_ms is None or message["offset_ms"] < end_ms)
         ]
     notes.more_pages = False  # the walk knows better than the flag of the page that came last
+
+
+def _convert(seen: set[str], node: Record, notes: Notes) -> Any:
+    """The message of a node; None for one that an earlier page had."""
+    key = comment_key(node)
+    if key in seen:
+        return None
+    message = twitch_graphql.convert(node, notes)
+    seen.add(key)
+    return message

@@ -100,6 +100,14 @@ class ChatWalk:
         self._by_offset_only = False
         self._fell_back = False
         self._refused_probes = 0
+        # of the span that is being walked:
+        self._span = Span(start_s=0)
+        self._last_s: int | None = None  # the last second known of it
+        self._skips = 0  # steps past an offset that was refused
+        self._step_s = 1  # to the next offset where a page brought nothing further on
+        self._idle_pages = 0
+        self._said_more = False  # the page before, that another one follows
+        self._news_in_span = False
         self._next_span()
 
     # -- what came
@@ -263,7 +271,7 @@ class ChatWalk:
             self.ask = None
             return
         self._span = queue.popleft()
-        self._last_s: int | None = None if self._probes is None else self._span.start_s
+        self._last_s = None if self._probes is None else self._span.start_s
         self._ask_offset(self._span.start_s)
 
     def _plan_probes(self) -> deque[Span]:
@@ -294,7 +302,7 @@ class ChatWalk:
         for edge in edges:
             node = edge.get("node") if isinstance(edge, dict) else None
             second = node.get("contentOffsetSeconds") if isinstance(node, dict) else None
-            if type(second) not in (int, float) or node is None:
+            if node is None or not isinstance(second, int | float):
                 self.counts.malformed += 1
                 continue
             page.cursor = edge.get("cursor") or page.cursor

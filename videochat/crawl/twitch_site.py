@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from chat_downloader.debugging import disable_logger
 from chat_downloader.sites.twitch import TwitchChatDownloader
 from chat_downloader.utils.core import ensure_seconds
 
@@ -39,6 +40,8 @@ from .twitch_operations import OPERATIONS, Operation
 COMMENTS = "VideoCommentsByOffsetOrCursor"
 NUM_ASKED_AGAIN = 3  # a page without comments, or one that failed the integrity check, is asked for so often
 EMPTY_PAGE: dict[str, Any] = {"edges": [], "pageInfo": {"hasNextPage": False}}
+
+disable_logger()  # its log lines quote answers, and so names
 
 # After these, another page would meet the same: a walk stops, and a later one goes on.
 FATAL = (ConnectionFailed, RateLimited, Unauthorized, VideoGone)
