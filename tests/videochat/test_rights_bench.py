@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +14,10 @@ from videochat.benchmark.candidates import build_candidates, load_candidates
 from videochat.benchmark.report import write_report
 from videochat.dataset import Dataset
 from videochat.errors import MissingInput
+from videochat.files import digest_file
 from videochat.rights.forget import forget
 from videochat.rights.search import Request
+from videochat.sample.generate import generate
 from videochat.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -39,3 +44,16 @@ def test_candidates_and_runs_follow_the_data_set(planted: Any, planted_copy: Wor
     again = api.evaluate(["length", "popularity"], renewed, sets, allow_failed_audit=True)
     write_report(again, workspace)
     assert planted.traces(workspace.root, *planted.needles(workspace)) == []
+
+
+def test_a_simulated_recording_keeps_its_digest_true(planted: Any, tmp_path: Path) -> None:
+    workspace = Workspace.open(tmp_path / "ws", create=True, seed=4)
+    generate(workspace, world="screen", num_recordings=1, minutes=1.5, num_workers=1)
+    (before,) = workspace.recordings()
+    path = workspace.raw_dir(before.recording_id) / before.chat
+    author = json.loads(gzip.decompress(path.read_bytes()).splitlines()[0])["author"]
+    result = forget(workspace, Request(users=(author,)))
+    (after,) = workspace.recordings()
+    assert after.chat_digest == digest_file(path) != before.chat_digest
+    assert before.num_messages - after.num_messages == result["messages"] > 0
+    assert planted.traces(workspace.root, author) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import gzip
 import json
@@ -37,6 +38,24 @@ def workspace(planted_copy: Workspace) -> Workspace:
 
 def shards(workspace: Workspace) -> dict[str, str]:
     return {str(path): digest_file(path) for path in workspace.shards_dir.rglob("*.parquet")}
+
+
+# -- what is published
+
+
+def test_shards_hold_no_name_no_id_and_no_key(planted: Any, workspace: Workspace) -> None:
+    stones = Tombstones.open(workspace)
+    stones.add("user", ["nobody_1"])
+    stones.save()
+    names = {row["author"] for number in range(6) for row in planted.chat(number)} | {planted.USER_ID, "id-0-"}
+    assert len(names) == 12
+    assert planted.traces(workspace.shards_dir, *names, *planted.CHANNELS) == []
+    assert len(planted.traces(workspace.root, *planted.CHANNELS)) >= 6, "raw data does hold them"
+    for secret in ("pseudonym.key", "tombstone.key"):
+        key = (workspace.root / secret).read_bytes()
+        for form in (key, key.hex().encode(), base64.b64encode(key)):
+            holders = [p.name for p in workspace.root.rglob("*") if p.is_file() and form in p.read_bytes()]
+            assert holders in ([secret], []), f"{secret} is in {holders}"
 
 
 # -- the key

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -263,15 +263,30 @@ def test_a_damaged_chat_is_said_and_tried_again(planted: Any, workspace: Workspa
         forget(workspace)
 
 
+# Ends itself by SIGKILL before its n-th change of the file system; without one it prints how many there were.
 KILL = """
-import sys, os
+import os, signal, sys
 from videochat.workspace import Workspace
 from videochat.rights.forget import forget
 from videochat.rights.search import Request
+
+count = 0
+
+def counted(function):
+    def call(*arguments, **options):
+        global count
+        count += 1
+        if count == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **options)
+    return call
+
+for name in ("replace", "rename", "unlink", "rmdir", "link", "mkdir", "fsync"):
+    setattr(os, name, counted(getattr(os, name)))
 workspace = Workspace.open(sys.argv[1])
 with workspace.lock():
-    print("ready", flush=True)
     forget(workspace, Request(users=("planted_user7",), channels=("streamer_two",)))
+print(count)
 """
 
 
@@ -285,24 +300,15 @@ def _tree(root: Path) -> dict[str, str]:
 def test_killed_at_any_moment_the_next_run_completes_it(planted: Any, planted_root: Path, tmp_path: Path) -> None:
     request = Request(users=(planted.LOGIN,), channels=("streamer_two",))
     plain = tmp_path / "plain" / "ws"
-    plain.parent.mkdir()
-    subprocess.run(["cp", "-a", str(planted_root), str(plain)], check=True)
-    begin = time.monotonic()
-    forget(Workspace.open(plain), request)
-    seconds = time.monotonic() - begin
-    expected = _tree(plain)
-    random = np.random.default_rng(7)
-    num_killed = 0
-    for turn in range(12):
-        root = tmp_path / str(turn) / "ws"
-        root.parent.mkdir()
-        subprocess.run(["cp", "-a", str(planted_root), str(root)], check=True)
-        process = subprocess.Popen([sys.executable, "-c", KILL, str(root)], stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
-        time.sleep(float(random.uniform(0, 1.5 * seconds)))
-        process.send_signal(signal.SIGKILL)
-        num_killed += process.wait() == -signal.SIGKILL
-        process.stdout.close()
+    shutil.copytree(planted_root, plain)
+    done = subprocess.run([sys.executable, "-c", KILL, str(plain), "0"], capture_output=True, text=True, check=True)
+    expected, num_steps = _tree(plain), int(done.stdout)
+    assert num_steps > 60
+    for step in np.linspace(1, num_steps, 20).astype(int).tolist():
+        root = tmp_path / str(step) / "ws"
+        shutil.copytree(planted_root, root)
+        killed = subprocess.run([sys.executable, "-c", KILL, str(root), str(step)], capture_output=True, check=False)
+        assert killed.returncode == -signal.SIGKILL
         forget(Workspace.open(root), request)
-        assert _tree(root) == expected
-    assert num_killed >= 4
+        assert _tree(root) == expected, f"killed before change {step} of {num_steps}"
+        assert planted.traces(root, *planted.needles(Workspace.open(root))) == []
