@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,9 +60,15 @@ def fetch_part_chats(
     Raises BadRecording, "chat-lost" if there is none and something went wrong, "no-messages" if nobody said anything.
     """
     from .twitch_chat import fetch_chat
+    from .youtube_chat import fetch_youtube_chat
 
     ranges = None if any(part.whole for part in parts) else [(part.start_ms, part.end_ms) for part in parts]
-    fetch = fetch_chat(job.video_id, folder, duration_ms=facts.duration_ms, ranges_ms=ranges, margin_ms=MARGIN_MS)
+    bring = (
+        functools.partial(fetch_youtube_chat, job.vod.url)
+        if job.platform == "youtube"
+        else functools.partial(fetch_chat, job.video_id)
+    )
+    fetch = bring(folder, duration_ms=facts.duration_ms, ranges_ms=ranges, margin_ms=MARGIN_MS)
     return {part: _part_chat(job, part, fetch, folder, tombstones) for part in parts}
 
 
