@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,12 +94,23 @@ def crawl(
         emit_plan("crawl", plan(workspace, jobs[:limit]), as_json)
         return 0
     workspace = _open_or_create(data)
+    options = replace(options, affirmed=affirmed or _stated(workspace))
     with workspace.lock():
         if named or retry is not None:
             summary = run_crawl(workspace, named, options)
         else:
             summary = crawl_recipe(workspace, workspace_recipe(data, recipe), options)
     return emit_summary(summary, as_json, facts=_figures(summary.attempts))
+
+
+def _stated(workspace: Workspace) -> bool:
+    """Ask for the statement on a terminal, the first time; without one, the flag is the way."""
+    from ..rights.record import STATEMENT, read_record
+
+    if read_record(workspace).stated_at or not sys.stdin.isatty():
+        return False
+    click.echo(f"Before the first recording is fetched: {STATEMENT}", err=True)
+    return click.confirm("Do you state this? It is written into rights.json with today's date.", err=True)
 
 
 def _figures(attempts: list[Any]) -> list[dict[str, Any]]:

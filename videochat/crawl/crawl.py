@@ -52,17 +52,18 @@ def retried_jobs(workspace: Workspace, retry: str, among: Sequence[Job] | None =
     among: only VODs of these jobs, or None for all that the workspace knows.
     """
     asked = {job.recording_id: job for job in among or ()}
-    recordings = {recording.recording_id: recording for recording in workspace.recordings()}
+    there: dict[str, Job] = {}
+    for recording in crawled(workspace):
+        if (vod := vod_of(recording.recording_id)) and (job := job_of(recording)):
+            there[vod.recording_id] = job
     found: dict[str, Job] = {}
     for recording_id in sorted(to_retry(workspace, STEP, retry)):
         vod = vod_of(recording_id)
         if vod is None or (among is not None and vod.recording_id not in asked):
             continue
-        job = Job.load(workspace.root / STAGING / vod.recording_id)
-        if job is None and recording_id in recordings:
-            job = job_of(recordings[recording_id])
-        job = job or asked.get(vod.recording_id)
-        found[vod.recording_id] = job or CrawlOptions().job(vod)
+        name = vod.recording_id
+        first_asked = Job.load(workspace.root / STAGING / name) or there.get(name) or asked.get(name)
+        found[name] = first_asked or CrawlOptions().job(vod)
     return list(found.values())
 
 
@@ -105,7 +106,7 @@ def _attempts(known: Known, job: Job) -> list[Attempt]:
     except VideochatError as error:
         name = getattr(error, "slug", "fetch-failed")
         return [row(job.recording_id, status="failed", error_class=name, reason=scrub(str(error)), counts=counts)]
-    return [
+    rows = [
         row(
             outcome.recording_id,
             status=outcome.status,
@@ -115,6 +116,10 @@ def _attempts(known: Known, job: Job) -> list[Attempt]:
         )
         for outcome in outcomes
     ]
+    if job.recording_id not in {attempt.recording_id for attempt in rows} and known.is_open(job):
+        reason = "what was asked of the VOD as a whole is answered by its segments"
+        rows.append(row(job.recording_id, status="skipped", error_class="in-segments", reason=reason))
+    return rows
 
 
 def _at_once(work: Callable[[Job], list[Attempt]], jobs: Sequence[Job], num_threads: int) -> Iterator[list[Attempt]]:

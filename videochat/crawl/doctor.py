@@ -21,7 +21,6 @@ from ..errors import VideochatError
 from .helix import CLIENT_ID, CLIENT_SECRET, HOW_TO_GET, Helix
 from .scrub import scrub
 
-STATES = ("ok", "note", "bad")
 MIN_FREE_BYTES = 2 << 30  # an evening of 360p takes about 1 GB, and is held twice while it is put together
 BYTES_PER_HOUR = 300 << 20  # of 360p at about 0.7 Mbit/s
 PACKAGES = ("yt-dlp", "chat-downloader", "requests", "av")
@@ -136,7 +135,7 @@ def _credentials() -> Iterator[Finding]:
 
 def _live() -> Iterator[Finding]:
     if not [finding for finding in _credentials() if finding.state != "ok"]:
-        yield _tried("helix", lambda: (Helix.from_environment().check(), "the credentials give a token")[1])
+        yield _tried("helix", _helix)
     video_id = ""
 
     def listing() -> str:
@@ -150,15 +149,20 @@ def _live() -> Iterator[Finding]:
     yield _tried("metadata", lambda: _ask("VideoMetadata", {"channelLogin": "", "videoID": video_id}))
     comments = {"videoID": video_id, "contentOffsetSeconds": 0}
     yield _tried("chat by offset", lambda: _ask("VideoCommentsByOffsetOrCursor", comments))
-    yield _tried("chat by cursor", lambda: _cursor(video_id))
+    yield _tried("chat by cursor", lambda: _cursor(video_id), otherwise="note")
     yield _tried("video", lambda: _renditions(video_id))
 
 
-def _tried(name: str, work: Callable[[], str]) -> Finding:
+def _tried(name: str, work: Callable[[], str], otherwise: str = "bad") -> Finding:
     try:
         return Finding(name=name, state="ok", detail=work())
     except VideochatError as error:
-        return Finding(name=name, state="bad", detail=scrub(error.what), fix=scrub(error.fix))
+        return Finding(name=name, state=otherwise, detail=scrub(error.what), fix=scrub(error.fix))
+
+
+def _helix() -> str:
+    Helix.from_environment().check()
+    return "the credentials give a token"
 
 
 def _newest_vod() -> str:

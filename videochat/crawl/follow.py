@@ -118,8 +118,8 @@ def _vod(identity: str, channel: str) -> Vod:
 
 
 def _job(recipe: Recipe, options: CrawlOptions, category: Category, vod: Vod) -> Job:
-    wanted = category.plan.id if recipe.segments.mode == "densest" else ""
-    return replace(options.job(vod), category=category.plan.name, category_id=wanted, recipe=recipe.name)
+    plan = category.plan
+    return replace(options.job(vod), category=plan.name, category_id=plan.id, recipe=recipe.name)
 
 
 def _next_wave(workspace: Workspace, recipe: Recipe, categories: list[Category]) -> list[tuple[Category, Vod]]:

@@ -57,7 +57,7 @@ class Known:
         for recording in workspace.recordings():
             if "crawl" in recording.origin and (vod := vod_of(recording.recording_id)):
                 self._recordings[vod.recording_id][recording.recording_id] = recording
-        self._skipped = {a.recording_id: a for a in workspace.ledger.latest(STEP).values() if a.status == "skipped"}
+        self._latest = workspace.ledger.latest(STEP)
 
     def recordings(self, job: Job) -> dict[str, Recording]:
         """The recordings in raw/ that a job of this kind made (the same parts; a video if one is wanted)."""
@@ -82,8 +82,15 @@ class Known:
 
     def skipped(self, job: Job) -> Attempt | None:
         """The attempt that found that this VOD is nothing to fetch; None if there is none."""
-        attempt = self._skipped.get(job.recording_id)
-        return attempt if attempt is not None and attempt.counts.get("job") == job.digest else None
+        attempt = self._latest.get(job.recording_id)
+        if attempt is None or attempt.status != "skipped" or attempt.counts.get("job") != job.digest:
+            return None
+        return attempt
+
+    def is_open(self, job: Job) -> bool:
+        """Whether the last that the ledger says of the VOD as a whole is that it failed."""
+        attempt = self._latest.get(job.recording_id)
+        return attempt is not None and attempt.status == "failed"
 
 
 def planned(recording: Recording) -> list[Part]:
@@ -216,7 +223,10 @@ def _plan(known: Known, job: Job, staging: Path, old: dict[str, Recording]) -> t
 
 def _parts(job: Job, facts: VodFacts) -> list[Part]:
     if job.segments.mode == "whole":
-        return [whole(facts)]
+        part = whole(facts)
+        if job.category_id and part.category_id and part.category_id != job.category_id:
+            raise BadRecording("other-category", f"{part.category} was on for most of it")
+        return [part]
     counts = survey_chat(lambda start_ms: read_page(job.vod, start_ms), facts.duration_ms, job.segments.bin_ms)
     return choose(job.segments, facts, counts, category_id=job.category_id)
 
