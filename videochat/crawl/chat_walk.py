@@ -219,7 +219,11 @@ class ChatWalk:
         self._idle_pages = 0 if news else self._idle_pages + 1
         next_s = last_s if last_s > asked_s else asked_s + self._step_s
         self._step_s = 1 if news else min(2 * self._step_s, 64)
-        ended = not page.more or self._reached(page) or next_s >= self._limit_s()
+        ended = not page.more or self._reached(page)
+        if not ended and next_s >= self._limit_s():
+            if page.rows and asked_s == last_s and not self._is_settled(last_s):
+                self.possible_losses.append((last_s, next_s))  # the last second of the span fills more than a page
+            ended = True
         if ended or self._idle_pages > MAX_IDLE_PAGES:
             self._next_span()
         elif first_of_span and page.cursor and not self._by_offset_only and self._probes is None:
