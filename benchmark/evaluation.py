@@ -280,7 +280,7 @@ class _Evaluator:
         return np.stack([metric.values(counts) for metric in METRICS], axis=1)
 
     def comparisons(self) -> list[dict[str, Any]]:
-        """All pairs of models, a minus b, with Holm over the pairs of one set and metric."""
+        """All pairs of models, a minus b, with Holm over all pairs on all sets of one metric; the official one apart."""
         names = [entry.name for entry in self.entries if entry.kind == "model" and (entry.name, REAL) in self.by_model]
         pairs = list(itertools.combinations(names, 2))
         if not pairs:
@@ -301,8 +301,11 @@ class _Evaluator:
                 rows += compared(pairs, task.name, metric, figures, sign_flip_p(sums, seed=self.seed))
                 if metric is RECIPROCAL_RANK and task in headline(self.test):
                     heads.append((task, difference))
-        rows += compared(pairs, OFFICIAL, RECIPROCAL_RANK, self.official_of(heads), self.official_p(heads))
-        return rows
+        official = compared(pairs, OFFICIAL, RECIPROCAL_RANK, self.official_of(heads), self.official_p(heads))
+        for metric in PAIRED:
+            adjust([row for row in rows if row["metric"] == metric.name])
+        adjust(official)
+        return rows + official
 
 
 def estimate(value: float, low: float, high: float) -> dict[str, float | None]:
@@ -312,7 +315,6 @@ def estimate(value: float, low: float, high: float) -> dict[str, float | None]:
 def compared(
     pairs: Sequence[tuple[str, str]], name: str, metric: Metric, figures: tuple[Floats, Floats, Floats], p: Floats
 ) -> list[dict[str, Any]]:
-    adjusted = holm(p.tolist())
     return [
         {
             "a": a,
@@ -321,10 +323,15 @@ def compared(
             "metric": metric.name,
             **estimate(figures[0][i], figures[1][i], figures[2][i]),
             "p": number(p[i]),
-            "p_holm": number(adjusted[i]),
         }
         for i, (a, b) in enumerate(pairs)
     ]
+
+
+def adjust(rows: Sequence[dict[str, Any]]) -> None:
+    """Add `p_holm` to rows that make one family of tests."""
+    for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = number(p)
 
 
 def text_only(entry: Entry, gains: Sequence[Mapping[str, Any]], *, saw_frames: bool) -> bool | None:

@@ -128,8 +128,8 @@ def _difference_plot(pair: Comparison) -> Markup:
             value=d.value.value,
             low=d.value.low,
             high=d.value.high,
-            tone="plain" if d.value.includes_zero in (True, None) else "good" if d.value.value > 0 else "bad",
-            hollow=d.value.includes_zero is not False,
+            tone="plain" if not d.is_established else "good" if d.value.value > 0 else "bad",
+            hollow=not d.is_established,
             note=d.verdict,
         )
         for d in pair.differences

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..evaluation import OFFICIAL
+from ..evaluation import ALPHA, OFFICIAL
 from ..metrics import RECIPROCAL_RANK, Recall
 from ..statistics import MIN_CLUSTERS
 from .charts import number
@@ -177,6 +177,12 @@ class Difference:
         return dataclasses.replace(self, a=self.b, b=self.a, value=-self.value)
 
     @property
+    def is_established(self) -> bool:
+        """Whether the interval excludes 0 and the test holds after Holm: one of the two alone is often luck."""
+        sure = self.value.has_interval and not self.value.includes_zero
+        return sure and (self.p_holm is None or self.p_holm < ALPHA)
+
+    @property
     def verdict(self) -> str:
         if not self.value.has_interval:
             clusters = f"{self.num_clusters} cluster{'' if self.num_clusters == 1 else 's'}"
@@ -211,8 +217,8 @@ class Comparison:
         known = [d for d in self.differences if d.value.has_interval]
         if not known:
             return f"{self.a} against {self.b}: no interval, too few clusters to tell."
-        ahead = sum(d.value.low is not None and d.value.low > 0 for d in known)
-        behind = sum(d.value.high is not None and d.value.high < 0 for d in known)
+        ahead = sum(d.is_established and d.value.value > 0 for d in known)
+        behind = sum(d.is_established and d.value.value < 0 for d in known)
         open_ = total - ahead - behind
         parts = [
             f"{self.a} is {word} {self.b} on {_of(num, total)}"
@@ -220,7 +226,7 @@ class Comparison:
             if num
         ]
         if open_:
-            parts.append(f"the difference includes 0 on {_of(open_, total)}")
+            parts.append(f"no difference is established on {_of(open_, total)}")
         text = "; ".join(parts) + "."
         return text if parts[0].startswith(self.a) else f"{self.a} against {self.b}: {text}"
 

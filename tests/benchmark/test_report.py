@@ -292,7 +292,7 @@ def test_other_worlds_stand_beside_the_run(made: tuple[Run, Workspace], tmp_path
     report = write_report(run, workspace, num_clips=0, extra_runs=[Run.open(blind)])
     text = visible(report.read_text(encoding="utf-8"))
     assert "Compared with: unrelated" in text
-    assert "sfat against sfat-mean: the difference includes 0 on all 3 sets." in text
+    assert "sfat against sfat-mean: no difference is established on all 3 sets." in text
     assert "sfat − sfat-mean: +0.004 R@1 [−0.020, +0.030] on random4; the interval includes 0" in text
 
 
@@ -337,9 +337,9 @@ def test_comparisons_sum_up_what_the_intervals_say() -> None:
     ahead, behind, none = (0.1, 0.3), (-0.3, -0.1), (-0.1, 0.1)
     assert pair(ahead, ahead).summary == "a is ahead of b on all 2 sets."
     assert (
-        pair(ahead, none, none).summary == "a is ahead of b on 1 of 3 sets; the difference includes 0 on 2 of 3 sets."
+        pair(ahead, none, none).summary == "a is ahead of b on 1 of 3 sets; no difference is established on 2 of 3 sets."
     )
-    assert pair(none).summary == "a against b: the difference includes 0 on the one set."
+    assert pair(none).summary == "a against b: no difference is established on the one set."
     assert pair(ahead).flipped().summary == "b is behind a on the one set."
     assert pair(behind, ahead).flipped().differences[0].value == Value(value=0.2, low=0.1, high=0.3)
     assert pair(None).summary == "a against b: no interval, too few clusters to tell."
