@@ -197,7 +197,7 @@ def dense(twitch: Any, identity: str, rates: list[int], **facts: Any) -> Any:
     """A VOD with rates[i] comments in minute i."""
     nodes = []
     for minute, rate in enumerate(rates):
-        for node in twitch.comments(rate, 60, seed=hash((identity, minute)) % 10_000):
+        for node in twitch.comments(rate, 60, seed=int(identity) * 100 + minute):
             node["contentOffsetSeconds"] += 60 * minute
             nodes.append(node)
     return twitch.add_vod(twitch.Vod(id=identity, duration_s=60 * len(rates), comments=nodes, **facts))

@@ -137,7 +137,7 @@ class Downloader(yt_dlp.YoutubeDL):  # type: ignore[misc]
             raise _bad_recording(error) from None
         if not info or info.get("_type", "video") != "video":
             raise BadRecording("no-video", "the address is not that of one video", fix="pass the address of a VOD")
-        for offered in info.get("formats") or [info]:
+        for offered in info.get("formats") or ([info] if info.get("url") else []):
             offered["protocol"] = offered.get("protocol") or determine_protocol(offered)
         return dict(info)
 
