@@ -15,7 +15,6 @@ same input, models and seed give the same bytes.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from videochat.errors import MissingInput
-from videochat.files import digest_json, read_json, read_parquet, write_json, write_parquet, write_text
+from videochat.files import digest_json, read_json, read_parquet, unfinished, write_json, write_parquet, write_text
 
 from . import score_rules, table
 from .evaluation import Entry, Evaluation, evaluate
@@ -248,7 +247,7 @@ def write_run_folder(
     final.parent.mkdir(parents=True, exist_ok=True)
     for leftover in final.parent.glob(f".{final.name}.*"):
         shutil.rmtree(leftover)  # a killed attempt; the caller holds the workspace's lock
-    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}")
+    temporary = final.with_name(f".{final.name}.{unfinished()}")
     temporary.mkdir()
     try:
         write_tasks(temporary / "candidates.parquet", tasks)

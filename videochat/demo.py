@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from . import api
 from .dataset import Dataset
-from .engines.local import available_cores
+from .engines.local import available_cores, end_with_parent
 from .progress import progress, say
 from .workspace import Workspace
 
@@ -64,7 +64,8 @@ def run_demo(folder: Path, *, seed: int = 0, size: DemoSize | None = None) -> tu
     with stage("train SFAT and its variants (MLM, then teacher forcing), two at a time"):
         jobs = [(screen, "sfat"), (unrelated, "sfat")]  # first: they make the MLM stage that the others share
         jobs += [(screen, name) for name in SCREEN_MODELS[1:]] + [(unrelated, name) for name in UNRELATED_MODELS[1:]]
-        train_all(jobs)
+        with screen.lock(), unrelated.lock():
+            train_all(jobs)
     with stage("rank on three candidate sets"):
         run = rank(screen, SCREEN_MODELS)
         control = rank(unrelated, UNRELATED_MODELS)
@@ -107,7 +108,7 @@ def train_all(jobs: Sequence[tuple[Workspace, str]]) -> None:
     os.environ |= {name: os.environ.get(name, value) for name, value in environment.items()}
     context = multiprocessing.get_context("spawn")  # a fresh process reads the thread count anew
     with (
-        ProcessPoolExecutor(min(available_cores(), len(todo)), mp_context=context) as pool,
+        ProcessPoolExecutor(min(available_cores(), len(todo)), mp_context=context, initializer=end_with_parent) as pool,
         progress(what="train", total=len(todo), unit="model") as bar,
     ):
         for future in as_completed([pool.submit(_train, *job) for job in todo]):

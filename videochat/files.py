@@ -12,7 +12,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
+import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,13 +27,54 @@ if TYPE_CHECKING:
 
 METADATA_KEY = b"videochat"
 CHUNK = 1 << 20
+SWEPT_DEPTH = 2  # raw/<recording>/, candidates/<protocol>/, checkpoints/<model>/
+_TEMPORARY = re.compile(r"\..+\.(?:tmp-|old-)?([0-9a-f]{6})[0-9a-f]{2}")  # of files, shards and runs
+
+
+def unfinished() -> str:
+    """The last 8 hex digits of a temporary name: 6 say which process writes there, 2 are drawn."""
+    return f"{os.getpid() & 0xFFFFFF:06x}{secrets.token_hex(1)}"
+
+
+def sweep(root: Path) -> int:
+    """Remove what killed processes have left under temporary names, three folders deep; how many. What living ones
+    write stays. The caller holds the workspace's lock."""
+    found = []
+    for folder, folders, names in os.walk(root):
+        depth = len(Path(folder).relative_to(root).parts)
+        found += [Path(folder, name) for name in (*folders, *names) if _is_left(name)]
+        folders[:] = [name for name in folders if not name.startswith(".")] if depth < SWEPT_DEPTH else []
+    for path in found:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return len(found)
+
+
+def _is_left(name: str) -> bool:
+    match = _TEMPORARY.fullmatch(name)
+    return match is not None and not _lives(int(match[1], 16))
+
+
+def _lives(process: int) -> bool:
+    if process == 0:
+        return False
+    try:
+        os.kill(process, 0)  # signal 0 asks if there is such a process
+        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # it is not ours, or there is no /proc to ask
+    return state[:1] != ["Z"]  # ended, and nobody has asked how
 
 
 @contextmanager
 def atomic_path(final: Path) -> Iterator[Path]:
     """A temporary path beside `final`; renamed onto it when the block ends well, removed when it raises."""
     final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = final.with_name(f".{final.name}.tmp-{secrets.token_hex(4)}")
+    temporary = final.with_name(f".{final.name}.tmp-{unfinished()}")
     try:
         yield temporary
         with temporary.open("rb") as handle:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .files import METADATA_KEY, digest_file
+from .files import METADATA_KEY, digest_file, unfinished
 from .schema import ROW_GROUP_CLIPS, SHARD_BYTES, SPLITS, shard_schema, slug
 
 
@@ -56,7 +55,7 @@ def write_shards(
     parts: (split, category) -> parts in order of recording_id. dim: CLIP width, or None for the text-only variant.
     """
     schema = shard_schema(dim).with_metadata({METADATA_KEY: json.dumps(dict(metadata), sort_keys=True).encode()})
-    fresh = folder.with_name(f".{folder.name}.tmp-{secrets.token_hex(4)}")
+    fresh = folder.with_name(f".{folder.name}.tmp-{unfinished()}")
     files: list[dict[str, Any]] = []
     try:
         for split, category in sorted(parts, key=lambda item: (SPLITS.index(item[0]), slug(item[1]))):
@@ -80,7 +79,7 @@ def write_shards(
 
 def replace_folder(fresh: Path, folder: Path) -> None:
     """Put `fresh` in the place of `folder`. Between the two renames a reader finds no folder, never a mixture."""
-    old = folder.with_name(f".{folder.name}.old-{secrets.token_hex(4)}")
+    old = folder.with_name(f".{folder.name}.old-{unfinished()}")
     if folder.exists():
         folder.rename(old)
     fresh.rename(folder)

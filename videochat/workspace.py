@@ -23,7 +23,7 @@ from typing import Any
 from . import __version__
 from .clock import ClipGeometry
 from .errors import Locked, Mismatch, MissingInput, UsageError
-from .files import damaged, digest_file, read_json, write_json, write_text
+from .files import damaged, digest_file, read_json, sweep, unfinished, write_json, write_text
 from .ledger import Ledger
 from .schema import Recording
 
@@ -199,7 +199,9 @@ class Workspace:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the workspace for one writing command. Raises Locked at once if another holds it.
+        """Hold the workspace for one writing command, and clear away what killed ones have left unfinished.
+
+        Raises Locked at once if another holds it.
 
         The kernel drops the lock when its process ends, however it ends.
         """
@@ -208,6 +210,7 @@ class Workspace:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise Locked(f"another command works in {self.root}", fix="wait until it ends") from None
+            sweep(self.root)
             yield
 
     def pseudonym_key(self) -> bytes:
@@ -216,7 +219,7 @@ class Workspace:
         path = self.root / "pseudonym.key"
         if not path.exists():
             self.root.mkdir(parents=True, exist_ok=True)
-            temporary = self.root / f".pseudonym.key.tmp-{secrets.token_hex(4)}"
+            temporary = self.root / f".pseudonym.key.tmp-{unfinished()}"
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as handle:
                 handle.write(secrets.token_bytes(KEY_BYTES))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import signal
 import sys
 import traceback
 from concurrent.futures import BrokenExecutor
@@ -114,6 +115,8 @@ def main(arguments: list[str] | None = None) -> None:
         if os.environ.get(DEBUG):
             raise
         code = _unexpected(error)
+    if arguments is None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done and told; torch takes a while to leave
     sys.exit(code if isinstance(code, int) else 0)
 
 

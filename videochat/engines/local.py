@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -136,13 +137,20 @@ def run_step(
     return summary
 
 
+def end_with_parent() -> None:
+    """In a worker: end when the process that started the pool is killed, instead of waiting for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
 def _attempts(step: str, recordings: Sequence[Item], worker: Worker[Item], num_workers: int) -> Iterator[Attempt]:
     if num_workers == 1:
         for recording in recordings:
             yield attempt(step, recording, worker)
         return
     context = multiprocessing.get_context("forkserver")  # fork would copy locked threads of arrow and torch
-    with ProcessPoolExecutor(num_workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(num_workers, mp_context=context, initializer=end_with_parent) as pool:
         futures = [pool.submit(attempt, step, recording, worker) for recording in recordings]
         try:
             for future in as_completed(futures):
