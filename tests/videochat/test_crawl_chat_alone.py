@@ -112,6 +112,7 @@ def test_bad_ones_are_rows_and_the_others_go_on(twitch: Any, workspace: Workspac
     assert [a.status for a in again.attempts] == ["skipped"], "without asking again"
 
 
+@pytest.mark.slow
 def test_partial_data_is_kept_and_retried_by_name(twitch: Any, workspace: Workspace) -> None:
     vod = twitch.add_vod(twitch.Vod(id=VOD, duration_s=600, comments=twitch.comments(900, 600, seed=2)))
     twitch.add_vod(twitch.Vod(id="1000001", comments=twitch.comments(50, 120, seed=1)))
@@ -134,6 +135,7 @@ def test_partial_data_is_kept_and_retried_by_name(twitch: Any, workspace: Worksp
     assert run(workspace, retry="partial").attempts == []
 
 
+@pytest.mark.slow
 def test_a_retry_goes_on_behind_the_pages_that_came(twitch: Any, workspace: Workspace) -> None:
     twitch.add_vod(twitch.Vod(id=VOD, duration_s=600, comments=twitch.comments(900, 600, seed=2)))
     fault = twitch.fault("unauthorized", vod=VOD, after=8)
@@ -145,6 +147,7 @@ def test_a_retry_goes_on_behind_the_pages_that_came(twitch: Any, workspace: Work
     assert not (workspace.root / STAGING / f"twitch-{VOD}").exists()
 
 
+@pytest.mark.slow
 def test_a_retry_that_brings_less_changes_nothing(twitch: Any, workspace: Workspace) -> None:
     """A second fuller than a page cannot be had whole by offset, which is all that is left without cursors."""
     vod = twitch.Vod(id=VOD, duration_s=120, comments=twitch.comments(450, 120, seed=13, burst=(60, 150)))
@@ -223,6 +226,18 @@ def test_segments_are_recordings_of_their_own(twitch: Any, workspace: Workspace)
     assert run(workspace, VOD, segments=SMALL).count("current") == 2
 
 
+def test_counted_bins_read_the_chat_once(twitch: Any, workspace: Workspace) -> None:
+    dense(twitch, VOD, [20, 200, 20, 20, 150, 20])
+    run(workspace, VOD, segments=replace(SMALL, density="counted"))
+    assert {recording.recording_id for recording in workspace.recordings()} == {
+        f"twitch-{VOD}-t60",
+        f"twitch-{VOD}-t240",
+    }
+    assert max(recording.num_messages for recording in workspace.recordings()) < 240, "of which the ranges are kept"
+    asked = [json.dumps(row["variables"]) for row in twitch.pages()]
+    assert len(asked) == len(set(asked)) <= 430 // 59 + 3
+
+
 def test_a_vod_with_too_few_bins_is_left_out(twitch: Any, workspace: Workspace) -> None:
     dense(twitch, VOD, [20, 20, 20])
     summary = run(workspace, VOD, segments=SMALL)
@@ -255,6 +270,7 @@ def fill(twitch: Any) -> None:
     dense(twitch, "3000002", rates, channel="frida", category="Art", language="de", views=900)
 
 
+@pytest.mark.slow
 def test_a_recipe_is_followed_until_its_hours_are_there(
     twitch: Any, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,6 +293,7 @@ def test_a_recipe_is_followed_until_its_hours_are_there(
     assert len(twitch.requests) == before, "finished: nobody is asked, no credentials are needed"
 
 
+@pytest.mark.slow
 def test_a_recipe_takes_no_more_than_the_limit(
     twitch: Any, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from ..sources.formats import Batches, Notes
 from .facts import VodFacts
 from .jobs import Job
 from .publish import MARGIN_MS, PartChat, PartVideo
-from .segments import Page, Part
+from .segments import Page, Part, count_chat
 from .targets import Vod
 
 if TYPE_CHECKING:
@@ -59,17 +59,34 @@ def fetch_part_chats(
 
     Raises BadRecording, "chat-lost" if there is none and something went wrong, "no-messages" if nobody said anything.
     """
+    ranges = None if _reads_all(job) else [(part.start_ms, part.end_ms) for part in parts]
+    fetch = _fetch_chat(job, facts, folder, ranges)
+    return {part: _part_chat(job, part, fetch, folder, tombstones) for part in parts}
+
+
+def count_bins(job: Job, facts: VodFacts, folder: Path) -> list[float]:
+    """Comments in each whole bin, of the chat itself, which is fetched into `folder`. Raises BadRecording."""
+    from .chat_journal import read_pages
+
+    fetch = _fetch_chat(job, facts, folder, None)
+    offsets = (message["offset_ms"] for batch in read_pages(fetch.pages, Notes()) for message in batch)
+    return count_chat(offsets, facts.duration_ms, job.segments.bin_ms)
+
+
+def _reads_all(job: Job) -> bool:
+    return job.segments.mode == "whole" or job.segments.density == "counted"
+
+
+def _fetch_chat(job: Job, facts: VodFacts, folder: Path, ranges: list[tuple[int, int]] | None) -> ChatFetch:
     from .twitch_chat import fetch_chat
     from .youtube_chat import fetch_youtube_chat
 
-    ranges = None if any(part.whole for part in parts) else [(part.start_ms, part.end_ms) for part in parts]
     bring = (
         functools.partial(fetch_youtube_chat, job.vod.url)
         if job.platform == "youtube"
         else functools.partial(fetch_chat, job.video_id)
     )
-    fetch = bring(folder, duration_ms=facts.duration_ms, ranges_ms=ranges, margin_ms=MARGIN_MS)
-    return {part: _part_chat(job, part, fetch, folder, tombstones) for part in parts}
+    return bring(folder, duration_ms=facts.duration_ms, ranges_ms=ranges, margin_ms=MARGIN_MS)
 
 
 def _part_chat(job: Job, part: Part, fetch: ChatFetch, folder: Path, tombstones: Tombstones) -> PartChat:

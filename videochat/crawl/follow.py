@@ -77,12 +77,12 @@ def crawl_recipe(workspace: Workspace, recipe: Recipe, options: CrawlOptions) ->
             break
         wave = _next_wave(workspace, recipe, categories)[:budget]
         if not wave:
+            for row in shortfall(workspace, recipe):
+                say(f"{STEP}: {row['category']}: {row['hours']:.2f} of {row['wanted']:.2f} h, no more VODs are listed")
             break
         for category, vod in wave:
             category.taken[vod.id] = vod.channel
         _write_taken(path, recipe, categories)
-    for row in shortfall(workspace, recipe):
-        say(f"{STEP}: {row['category']}: {row['hours']:.1f} of {row['wanted']:.1f} h, no more VODs are listed")
     summary.attempts.sort(key=lambda item: item.recording_id)
     return summary
 

@@ -21,6 +21,7 @@ from ..files import write_text
 DEFAULT_RECIPE = "videochat-438h"
 WORKSPACE_FILE = "recipe.yaml"
 MODES = ("whole", "densest")
+DENSITIES = ("surveyed", "counted")
 PERIODS = ("all", "day", "week", "month")  # of Helix "Get Videos"
 SORTS = ("time", "trending", "views")  # of Helix "Get Videos"
 
@@ -33,11 +34,13 @@ class SegmentRule:
 
     mode: "whole" (one recording) or "densest" (the `take` bins with most comments, in order of time).
     bin_minutes: length of a bin, bins tile the VOD from 0; the incomplete last one is no bin.
+    density: "surveyed" (comments in a bin are estimated from some pages) or "counted" (the whole chat is read).
     more_than_bins: a VOD needs more bins of chat than this. min_comments_per_bin: what makes a bin one of chat.
     The defaults are the released way (12 bins of 10 minutes, 3 taken).
     """
 
     mode: str = "densest"
+    density: str = "surveyed"
     bin_minutes: float = 10
     more_than_bins: int = 12
     take: int = 3
@@ -46,6 +49,8 @@ class SegmentRule:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise UsageError(f"segments are {self.mode!r}", fix=f"one of {', '.join(MODES)}")
+        if self.density not in DENSITIES:
+            raise UsageError(f"density is {self.density!r}", fix=f"one of {', '.join(DENSITIES)}")
         if self.bin_minutes * 60 < 1 or self.take < 1 or self.more_than_bins < 0 or self.min_comments_per_bin < 0:
             raise UsageError(f"segments {dataclasses.asdict(self)} are out of range", fix="see videochat-438h.yaml")
 

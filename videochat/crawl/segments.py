@@ -3,21 +3,21 @@
     survey = survey_chat(one_page, duration_ms, rule.bin_ms, seen)      # a few pages a bin, not the whole chat
     parts = choose(rule, facts, survey)                                 # [Part(start_ms=600000, end_ms=1200000, …)]
 
-The released way counts the whole chat and keeps three bins of it; here a bin's count is estimated from pages read at
-its begin, middle and so on, each of which holds a run of successive comments: their number over the time they span,
-which is exact wherever the pages cover the bin. So a VOD of 8 hours costs some 150 pages, however busy it is.
+The released way counts the whole chat and keeps three bins of it (`density: counted`). By default a bin's count is
+estimated from pages read at its quarters, each of which holds a run of successive comments: their number over the time
+they span, which is exact wherever the pages cover the bin. So a VOD of 8 hours costs at most 192 pages, however busy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..errors import BadRecording
 from .facts import VodFacts
 from .recipe import SegmentRule
 
-PROBES_PER_BIN = 3
+PROBES_PER_BIN = 4  # on 27 real VODs the bins so chosen held 98.6 % of the comments of the truly densest, see docs
 Page = tuple[Sequence[int], bool]  # offsets_ms of successive comments, ascending; is there a page after them?
 
 
@@ -63,6 +63,15 @@ def survey_chat(read_page: Callable[[int], Page], duration_ms: int, bin_ms: int)
             covered[index] += high - low
         known_ms = max(known_ms, end_ms)
     return [count * bin_ms / seen if seen else 0.0 for count, seen in zip(counts, covered, strict=True)]
+
+
+def count_chat(offsets_ms: Iterable[int], duration_ms: int, bin_ms: int) -> list[float]:
+    """Comments in each whole bin, from all of them; those before the start or past the last whole bin count nowhere."""
+    counts = [0.0] * (duration_ms // bin_ms)
+    for offset_ms in offsets_ms:
+        if 0 <= offset_ms < len(counts) * bin_ms:
+            counts[offset_ms // bin_ms] += 1
+    return counts
 
 
 def whole(facts: VodFacts) -> Part:

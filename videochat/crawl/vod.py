@@ -22,7 +22,7 @@ from ..rights.tombstones import Tombstones
 from ..schema import Recording
 from ..workspace import Workspace
 from .facts import VodFacts
-from .fetch import fetch_part_chats, fetch_part_videos, read_facts, read_page
+from .fetch import count_bins, fetch_part_chats, fetch_part_videos, read_facts, read_page
 from .jobs import Job, job_of, vod_of
 from .publish import OLD, PartChat, PartVideo, make_ready, publish, ready
 from .segments import Part, choose, survey_chat, whole
@@ -216,18 +216,21 @@ def _plan(known: Known, job: Job, staging: Path, old: dict[str, Recording]) -> t
             raise BadRecording("forgotten", "the channel was forgotten")
         if facts.duration_ms <= 0:
             raise BadRecording("zero-length", "the VOD is 0 s long", fix="it may still be in the making: try later")
-        parts = _parts(job, facts)
+        parts = _parts(job, facts, staging)
     write_json(path, {"facts": facts.to_json(), "parts": [dataclasses.asdict(part) for part in parts]})
     return facts, parts
 
 
-def _parts(job: Job, facts: VodFacts) -> list[Part]:
+def _parts(job: Job, facts: VodFacts, staging: Path) -> list[Part]:
     if job.segments.mode == "whole":
         part = whole(facts)
         if job.category_id and part.category_id and part.category_id != job.category_id:
             raise BadRecording("other-category", f"{part.category} was on for most of it")
         return [part]
-    counts = survey_chat(lambda start_ms: read_page(job.vod, start_ms), facts.duration_ms, job.segments.bin_ms)
+    if job.segments.density == "counted":
+        counts = count_bins(job, facts, staging / "chat")
+    else:
+        counts = survey_chat(lambda start_ms: read_page(job.vod, start_ms), facts.duration_ms, job.segments.bin_ms)
     return choose(job.segments, facts, counts, category_id=job.category_id)
 
 
