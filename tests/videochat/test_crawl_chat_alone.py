@@ -16,7 +16,7 @@ from videochat.crawl.follow import crawl_recipe
 from videochat.crawl.jobs import STAGING, CrawlOptions
 from videochat.crawl.limits import LIMITS, RATES, Rate
 from videochat.crawl.recipe import CategoryPlan, Recipe, SegmentRule
-from videochat.crawl.targets import read_targets
+from videochat.crawl.targets import Vod, read_targets
 from videochat.engines.local import StepSummary
 from videochat.errors import MissingInput, UsageError
 from videochat.rights.tombstones import Tombstones
@@ -169,6 +169,35 @@ def test_a_failed_one_goes_on_where_it_stopped(twitch: Any, workspace: Workspace
     summary = run(workspace, retry="failed:zero-length")
     assert [a.status for a in summary.attempts] == ["ok"]
     assert workspace.recordings()[0].num_messages == len(vod.comments)
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_its_very_end_is_told_and_tidied(twitch: Any, workspace: Workspace) -> None:
+    """Recordings are in raw/, but the ledger does not say so yet, or the staging folder is still there."""
+    twitch.add_vod(twitch.Vod(id=VOD, duration_s=600, comments=twitch.comments(900, 600, seed=2)))
+    twitch.add_vod(twitch.Vod(id="1000001", comments=twitch.comments(50, 120, seed=1)))
+    twitch.fault("unauthorized", vod=VOD, after=8)
+    run(workspace, VOD, "1000001")
+    workspace.ledger.path.unlink()
+    left = CHAT.job(Vod(platform="twitch", id="1000001"))
+    left.save(workspace.root)
+    before = len(twitch.requests)
+    told = {a.recording_id: a.status for a in run(workspace, VOD, "1000001").attempts}
+    assert told == {f"twitch-{VOD}": "partial", "twitch-1000001": "ok"}
+    assert {a.status for a in run(workspace, VOD, "1000001").attempts} == {"current"}
+    assert len(twitch.requests) == before and not left.staging(workspace.root).exists()
+
+
+@pytest.mark.slow
+def test_a_retry_that_fails_keeps_what_there_is(twitch: Any, workspace: Workspace) -> None:
+    twitch.add_vod(twitch.Vod(id=VOD, duration_s=120, comments=twitch.comments(450, 120, seed=13, burst=(60, 150))))
+    twitch.fault("integrity-after-page", n=2)
+    run(workspace, VOD)
+    (before,) = workspace.recordings()
+    twitch.fault("gone")
+    (attempt,) = run(workspace, retry="partial").attempts
+    assert attempt.status == "partial" and "a new attempt failed (unknown-video" in str(attempt.reason)
+    assert workspace.recordings() == [before]
 
 
 def test_the_forgotten_are_not_fetched(twitch: Any, workspace: Workspace) -> None:

@@ -165,12 +165,13 @@ def expected_hours(recipe: Recipe, video: HelixVideo) -> float:
 
 
 def _hours(workspace: Workspace, recipe: Recipe) -> dict[str, float]:
-    """Category id -> hours that were crawled by this recipe for it."""
+    """Category id -> hours that were crawled for it, by this recipe or because the user named a VOD."""
     hours = {category.id: 0.0 for category in recipe.categories}
     names = {category.name: category.id for category in recipe.categories}
     for recording in crawled(workspace):
         job = recording.origin["crawl"]["job"]
-        if job["recipe"] == recipe.name and (identity := names.get(job["category"])):
+        label = job["category"] if job["recipe"] == recipe.name else recording.category
+        if identity := names.get(label):
             hours[identity] += _length_ms(recording) / 3_600_000
     return hours
 

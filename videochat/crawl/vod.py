@@ -87,6 +87,11 @@ class Known:
             return None
         return attempt
 
+    def is_told(self, recording: Recording) -> bool:
+        """Whether the ledger says how it was made; a run that was killed may not have come so far."""
+        attempt = self._latest.get(recording.recording_id)
+        return attempt is not None and attempt.status in ("ok", "partial")
+
     def is_open(self, job: Job) -> bool:
         """Whether the last that the ledger says of the VOD as a whole is that it failed."""
         attempt = self._latest.get(job.recording_id)
@@ -104,14 +109,11 @@ def crawl_vod(known: Known, job: Job) -> list[Outcome]:
     Raises BadRecording or another VideochatError if the VOD as a whole failed; the staging folder stays then.
     """
     done = known.finished(job)
-    if done is not None and not (known.retry and any(not _is_complete(recording) for recording in done)):
-        return [Outcome(recording_id=recording.recording_id, status="current") for recording in done]
+    if done is not None:
+        return _again(known, job, done)
     if (attempt := known.skipped(job)) is not None:
         return [_left_out(job, str(attempt.error_class), str(attempt.reason))]
-    staging = job.staging(known.root)
-    if Job.load(staging) != job:
-        shutil.rmtree(staging, ignore_errors=True)
-        job.save(known.root)
+    staging = _open_staging(known, job)
     try:
         return _crawl(known, job, staging)
     except BadRecording as error:
@@ -119,6 +121,31 @@ def crawl_vod(known: Known, job: Job) -> list[Outcome]:
             raise
         shutil.rmtree(staging)
         return [_left_out(job, error.error_class, error.what)]
+
+
+def _open_staging(known: Known, job: Job) -> Path:
+    """The staging folder, as an earlier run for the same job has left it, else empty."""
+    staging = job.staging(known.root)
+    if Job.load(staging) != job:
+        shutil.rmtree(staging, ignore_errors=True)
+        job.save(known.root)
+    return staging
+
+
+def _again(known: Known, job: Job, done: Sequence[Recording]) -> list[Outcome]:
+    """What to do about recordings that are all there: nothing, unless partial ones are to be retried."""
+    staging = job.staging(known.root)
+    if all(_is_complete(recording) for recording in done):
+        if (unfinished := Job.load(staging)) and unfinished.parts_digest == job.parts_digest:
+            shutil.rmtree(staging)  # killed when all was done but this
+    elif known.retry:
+        try:
+            return _crawl(known, job, _open_staging(known, job))
+        except VideochatError as error:
+            name = error.error_class if isinstance(error, BadRecording) else getattr(error, "slug", "fetch-failed")
+            remark = f"a new attempt failed ({name}: {error.what}); the earlier one stays"
+            return [_outcome(r, remark) if not _is_complete(r) else _current(r) for r in done]
+    return [_current(r) if known.is_told(r) else _outcome(r, "") for r in done]
 
 
 def _left_out(job: Job, error_class: str, reason: str) -> Outcome:
