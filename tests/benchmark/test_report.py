@@ -337,7 +337,8 @@ def test_comparisons_sum_up_what_the_intervals_say() -> None:
     ahead, behind, none = (0.1, 0.3), (-0.3, -0.1), (-0.1, 0.1)
     assert pair(ahead, ahead).summary == "a is ahead of b on all 2 sets."
     assert (
-        pair(ahead, none, none).summary == "a is ahead of b on 1 of 3 sets; no difference is established on 2 of 3 sets."
+        pair(ahead, none, none).summary
+        == "a is ahead of b on 1 of 3 sets; no difference is established on 2 of 3 sets."
     )
     assert pair(none).summary == "a against b: no difference is established on the one set."
     assert pair(ahead).flipped().summary == "b is behind a on the one set."
