@@ -100,8 +100,10 @@ def is_current(folder: Path, stamp: str) -> bool:
         return False
 
 
-def train_line(name: str) -> str:
-    return f"run `videochat train --model {name}`"
+def train_line(name: str, context: LoadContext) -> str:
+    """What makes the checkpoint that `context` looks for."""
+    own = context.checkpoint == context.workspace.checkpoint_dir(name)
+    return f"run `videochat train --model {name}{'' if own else f' --seed {context.seed}'}`"
 
 
 def find(context: LoadContext, name: str, *, bundled: Path | None = None) -> tuple[Path, dict[str, Any]]:
@@ -111,39 +113,39 @@ def find(context: LoadContext, name: str, *, bundled: Path | None = None) -> tup
     `train` line.
     """
     dataset = context.dataset
-    info = read_info(context.checkpoint, fix=train_line(name))
+    info = read_info(context.checkpoint, fix=train_line(name, context))
     if info is not None:
         if info["data_digest"] != dataset.digest and not context.options.get("allow_other_data"):
             raise Mismatch(
                 f"the checkpoint of {name} was trained on data {info['data_digest'][:8]}, these are "
                 f"{dataset.digest[:8]}",
-                fix=train_line(name),
+                fix=train_line(name, context),
             )
-        check_fits(name, info, dataset)
+        check_fits(name, info, dataset, train_line(name, context))
         return context.checkpoint, info
     standard = context.checkpoint == context.workspace.checkpoint_dir(name)  # not a seed of its own
     info = None if bundled is None or not standard else read_info(bundled)
     sample = dataset.simulated and all(recording.simulated for recording in context.workspace.recordings())
     if bundled is None or info is None or not sample or dataset.dim is None:
-        raise MissingInput(f"{name} has no checkpoint in {context.checkpoint}", fix=train_line(name))
-    check_fits(name, info, dataset)
+        raise MissingInput(f"{name} has no checkpoint in {context.checkpoint}", fix=train_line(name, context))
+    check_fits(name, info, dataset, train_line(name, context))
     return bundled, info
 
 
-def check_fits(name: str, info: dict[str, Any], dataset: Dataset) -> None:
+def check_fits(name: str, info: dict[str, Any], dataset: Dataset, fix: str) -> None:
     """Raise Mismatch if features differ in meaning, or if dev or test recordings were trained on."""
     if info["needs"]:
         theirs, ours = info["clip_fingerprint"], clip_fingerprint(dataset)
         if info["clip_dim"] != dataset.dim or meaning(theirs) != meaning(ours):
             raise Mismatch(
                 f"{name} was trained on features of {_named(theirs)}, these are of {_named(ours)}",
-                fix=train_line(name),
+                fix=fix,
             )
     seen = set(info["train_recordings"]) & set(recordings_of(dataset, "dev", "test"))
     if seen:
         raise Mismatch(
             f"{name} was trained on {len(seen)} of the recordings that this dataset would test it on",
-            fix=train_line(name),
+            fix=fix,
         )
 
 

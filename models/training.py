@@ -51,8 +51,19 @@ class StageSettings:
     save_minutes: float = 5.0
 
     def __post_init__(self) -> None:
-        if self.epochs < 0 or self.batch_size < 1 or self.learning_rate <= 0 or not 0 <= self.warmup_fraction <= 1:
-            raise UsageError(f"impossible training settings {self}", fix="epochs >= 0, batch_size >= 1, rate > 0")
+        for name, fits, wanted in (
+            ("epochs", self.epochs >= 0, "0 or more"),
+            ("batch_size", self.batch_size >= 1, "1 or more"),
+            ("learning_rate", 0 < self.learning_rate < math.inf, "more than 0"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or more"),
+            ("warmup_fraction", 0 <= self.warmup_fraction <= 1, "between 0 and 1"),
+            ("patience", self.patience >= 0, "0 or more"),
+            ("max_minutes", 0 <= self.max_minutes < math.inf, "0 or more"),
+        ):
+            if not fits:
+                raise UsageError(
+                    f"impossible training setting: {name} is {getattr(self, name)}", fix=f"make it {wanted}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ This module and `videochat.cli` are the outermost layer: they alone bring the be
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from .commenter import MODELS as MODELS
 from .commenter import Commenter, LoadContext, ModelEntry
 from .dataset import Dataset
 from .errors import Damaged, Mismatch, MissingInput, UsageError
+from .user_model import is_user_model, user_entry
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -60,22 +62,30 @@ def evaluate(
 ) -> Run:
     """Rank models, together with the simple scorers, on candidate sets (default: protocol v1's).
 
-    models: names of the registry (`videochat bench --help` lists them) or Commenter objects. train: train what has
+    models: names of the registry (`videochat bench --help` lists them), "path/to/file.py:MyModel" for a class of your
+    own (see `videochat.user_model`), or Commenter objects. train: train what has
     no checkpoint; without it that is an error which names the `train` line. options: settings of the training
     ("seed", ...). limit: clips of each split (for a try).
     allow_failed_audit: rank although a golden scorer or a shortcut is off; the table then says so.
     """
+    from .benchmark.entrant import Entrant
     from .benchmark.ranker import bench
 
     workspace = Workspace.open(dataset.root)
     wanted = [models] if isinstance(models, str) or not isinstance(models, Sequence) else list(models)
     sets = sets if sets is not None else candidates(dataset)
-    entrants = [
-        load_model(name, workspace, dataset, device=device, train=train, options=options)
-        if isinstance(name, str)
-        else name
-        for name in wanted
-    ]
+    entrants: list[Commenter | Entrant] = []
+    for name in wanted:
+        if not isinstance(name, str):
+            entrants.append(name)
+            continue
+        commenter = load_model(name, workspace, dataset, device=device, train=train, options=options)
+        entry = entry_of(name)
+        given = Entrant.of(commenter)
+        if is_user_model(name):  # what the registry cannot say of it
+            trained = entry.train is not None
+            given = dataclasses.replace(given, kind="model", summary=entry.summary, trained=trained)
+        entrants.append(given)
     return bench(
         workspace,
         dataset,
@@ -95,6 +105,12 @@ def catalog() -> Mapping[str, ModelEntry]:
     for module in ("videochat.benchmark.baselines", "videochat.models.catalog", "videochat.sample.ceiling"):
         importlib.import_module(module)  # each registers what it holds
     return MODELS
+
+
+def entry_of(name: str) -> ModelEntry:
+    """The entry of a name of the registry, or of a class in a file ("path/to/file.py:MyModel")."""
+    known = catalog()
+    return user_entry(name, taken=known) if is_user_model(name) else known[name]
 
 
 def context_of(
@@ -124,9 +140,8 @@ def load_model(
     options: dict[str, Any] | None = None,
 ) -> Commenter:
     """The Commenter `name`; with `train`, trained first if it has no checkpoint."""
-    catalog()
-    entry = MODELS[name]
-    context = context_of(name, workspace, dataset, device=device, options=options or {})
+    entry = entry_of(name)
+    context = context_of(entry.name, workspace, dataset, device=device, options=options or {})
     try:
         return entry.load(context)
     except (MissingInput, Mismatch, Damaged):  # no checkpoint, one of other data, or one that is not whole
@@ -134,6 +149,17 @@ def load_model(
             raise
     entry.train(context)
     return entry.load(context)
+
+
+def trained_entry(name: str) -> ModelEntry:
+    """The entry of a model that can be trained. Raises UsageError for an unknown name and for a scorer."""
+    entry = entry_of(name)
+    if entry.train is None and is_user_model(name):
+        raise UsageError(f"{name} has no method train", fix="add `@staticmethod def train(context)`, or just bench it")
+    if entry.train is None:
+        trained = ", ".join(key for key, value in MODELS.items() if value.train is not None)
+        raise UsageError(f"{name} is not a trained model", fix=f"choose one of {trained}")
+    return entry
 
 
 def train_model(
@@ -145,12 +171,9 @@ def train_model(
     options: dict[str, Any] | None = None,
 ) -> Path:
     """Train `name` on the train split, selecting on dev alone; returns its checkpoint folder."""
-    catalog()
-    entry = MODELS[name]
-    if entry.train is None:
-        trained = ", ".join(key for key, value in MODELS.items() if value.train is not None)
-        raise UsageError(f"{name} is not a trained model", fix=f"choose one of {trained}")
-    context = context_of(name, workspace, dataset, device=device, options=options or {})
+    entry = trained_entry(name)
+    assert entry.train is not None
+    context = context_of(entry.name, workspace, dataset, device=device, options=options or {})
     entry.train(context)
     return context.checkpoint
 

@@ -78,9 +78,23 @@ class SfatConfig(PretrainedConfig):
         ):
             if value not in known:
                 raise UsageError(f"{name} is {value!r}", fix=f"choose one of {', '.join(known)}")
+        for name, size, least in (
+            ("width", width, 1),
+            ("num_heads", num_heads, 1),
+            ("num_context_layers", num_context_layers, 0),
+            ("num_fusion_layers", num_fusion_layers, 0),
+            ("num_decoder_layers", num_decoder_layers, 1),
+            ("feed_forward_width", feed_forward_width, 0),
+            ("max_context_comments", max_context_comments, 1),
+            ("max_comment_tokens", max_comment_tokens, 1),
+            ("max_response_tokens", max_response_tokens, 1),
+            ("max_frames", max_frames, 1),
+        ):
+            if size is not None and size < least:
+                raise UsageError(f"{name} is {size}", fix=f"make it {least} or more")
         if width % (2 * num_heads):
             raise UsageError(f"width {width} does not suit {num_heads} heads", fix="a multiple of twice the heads")
-        if frame_temperature <= 0 or not 0 <= dropout < 1:
+        if not 0 < frame_temperature < float("inf") or not 0 <= dropout < 1:
             raise UsageError(
                 f"frame_temperature {frame_temperature}, dropout {dropout}",
                 fix="frame_temperature > 0, 0 <= dropout < 1",

@@ -7,6 +7,7 @@ selected by the loss on dev alone.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import inspect
 import platform
 import shutil
@@ -73,6 +74,34 @@ class SfatTraining:
     def __post_init__(self) -> None:
         if self.size not in SIZES:
             raise UsageError(f"size is {self.size!r}", fix=f"choose one of {', '.join(SIZES)}")
+        for name, least in (("vocab_size", 1), ("responses_per_clip", 1), ("limit", 0), ("mlm_epochs", 0)):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} is {getattr(self, name)}", fix=f"make it {least} or more")
+        if not 0 <= self.null_probability <= 1:
+            raise UsageError(f"null_probability is {self.null_probability}", fix="make it between 0 and 1")
+        _ = self.mlm, self.answers  # wrong ones raise before any work
+
+    @property
+    def mlm(self) -> StageSettings:
+        """Stage 1."""
+        return StageSettings(
+            epochs=self.mlm_epochs,
+            batch_size=self.mlm_batch_size,
+            learning_rate=self.mlm_learning_rate,
+            weight_decay=self.weight_decay,
+        )
+
+    @property
+    def answers(self) -> StageSettings:
+        """Stage 2."""
+        return StageSettings(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            patience=self.patience,
+            max_minutes=self.max_minutes,
+        )
 
 
 # What the sizes change: small steps for large widths (chosen on dev of simulated and of real chat).
@@ -88,7 +117,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "patience": 2,
     },
 }
-CONFIG_FIELDS = frozenset(inspect.signature(SfatConfig.__init__).parameters) - {"self", "kwargs", "vocab_size"}
+_FIXED = {"self", "kwargs", "vocab_size", "clip_dim", "pad_token_id", "bos_token_id", "eos_token_id"}  # by the data
+CONFIG_FIELDS = frozenset(inspect.signature(SfatConfig.__init__).parameters) - _FIXED
 LOAD_OPTIONS = frozenset({"allow_other_data"})
 
 
@@ -107,9 +137,10 @@ def settings_of(options: dict[str, Any], *, simulated: bool) -> tuple[SfatTraini
         elif name in CONFIG_FIELDS:
             config[name] = _as(type(defaults[name]), name, value)
         else:
-            raise UsageError(
-                f"unknown training option {name!r}", fix=f"known are {', '.join(sorted({*fields, *CONFIG_FIELDS}))}"
-            )
+            known = sorted({*fields, *CONFIG_FIELDS})
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise UsageError(f"unknown training option {name!r}", fix=hint)
     return SfatTraining(size=size, **settings), {**SIZES.get(size, {}), **config}
 
 
@@ -117,9 +148,12 @@ def _as(kind: type, name: str, value: Any) -> Any:
     try:
         if kind is bool and isinstance(value, str):
             return {"true": True, "false": False}[value.casefold()]
+        if kind is int and float(value) != int(float(value)):
+            raise ValueError
         return kind(value)
     except (KeyError, ValueError, TypeError):
-        raise UsageError(f"{name} is {value!r}, not {kind.__name__}", fix=f"write a {kind.__name__}") from None
+        words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}[kind]
+        raise UsageError(f"{name} is {value!r}, not {words}", fix=f"write --set {name}= with {words}") from None
 
 
 def focal_intervals(context: LoadContext) -> dict[str, Interval]:
@@ -192,14 +226,7 @@ def train(context: LoadContext, *, name: str, pooling: str) -> None:
             null_probability=settings.null_probability,
         ),
         evaluate=(lambda m: dev_loss(m, dev, collator)) if dev else None,
-        settings=StageSettings(
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            patience=settings.patience,
-            max_minutes=settings.max_minutes,
-        ),
+        settings=settings.answers,
         seed=context.seed,
         state_path=state_path,
         device=context.device,
@@ -275,12 +302,7 @@ def _stage_one(
     log = mlm.pretrain(
         pretrained,
         [encode(*key, config.max_comment_tokens) for key in sorted(keys)],
-        settings=StageSettings(
-            epochs=settings.mlm_epochs,
-            batch_size=settings.mlm_batch_size,
-            learning_rate=settings.mlm_learning_rate,
-            weight_decay=settings.weight_decay,
-        ),
+        settings=settings.mlm,
         seed=context.seed,
         identity={
             "data": context.dataset.digest,
@@ -304,7 +326,7 @@ def load(context: LoadContext, *, name: str) -> LikelihoodCommenter:
             model = SfatModel.from_pretrained(folder, local_files_only=True)
         tokenizer = load_tokenizer(folder)
     except (OSError, RuntimeError, SafetensorError, TypeError, ValueError, LookupError) as error:
-        raise damaged(folder, error, checkpoint.train_line(name)) from error
+        raise damaged(folder, error, checkpoint.train_line(name, context)) from error
     assert isinstance(model.config, SfatConfig)
     collator = collator_of(model.config, tokenizer, context)
     return LikelihoodCommenter(

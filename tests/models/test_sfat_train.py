@@ -121,6 +121,12 @@ def test_a_damaged_checkpoint_names_the_train_line_which_heals_it(context, name)
     assert files_of(context.checkpoint) == whole
 
 
+def test_the_train_line_of_another_seed_says_so(context):
+    other = dataclasses.replace(context, checkpoint=context.workspace.checkpoint_dir("sfat-seed9"), seed=9)
+    with pytest.raises(MissingInput, match="videochat train --model sfat --seed 9"):
+        MODELS["sfat"].load(other)
+
+
 def test_a_damaged_mlm_stage_is_trained_again(context):
     MODELS["sfat"].train(context)
     (shared,) = context.checkpoint.parent.glob("mlm-*")

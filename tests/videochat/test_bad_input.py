@@ -282,6 +282,103 @@ def test_a_damaged_file_is_said_on_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
+# -- names, devices and dry runs
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("train --model nope", "unknown model 'nope'"),
+        ("train --model random", "random is not a trained model"),
+        ("train --set epochs=x", "epochs is 'x', not a whole number"),
+        ("train --set epochs=1.5", "epochs is 1.5, not a whole number"),
+        ("train --set epoch=1", "unknown training option 'epoch'"),
+        ("train --set learning_rate=nan", "learning_rate is nan"),
+        ("train --set max_minutes=nan", "max_minutes is nan"),
+        ("train --set num_heads=0", "num_heads is 0"),
+        ("bench --model nope", "unknown model 'nope'"),
+        ("candidates --protocol v9", "unknown protocol 'v9'"),
+        ("candidates --k 100", "K = 100 is not between"),
+        ("candidates --limit 3", "made whole or not at all"),
+        ("build-features --clip nope", "'nope' is not a CLIP model"),
+        ("build-features --clip ViT-B-32:nope", "no pretrained weights 'nope'"),
+        ("build-features --retry fialed", "--retry 'fialed' is not understood"),
+    ],
+)
+def test_a_wrong_name_or_number_is_said_before_any_work(
+    root: Path, run: Run, line: str, said: str, dry: tuple[str, ...]
+) -> None:
+    if "--set" in line:
+        dry = ()  # a dry run of training does not read its settings
+    code, _, err = run(*line.split(), *dry, "--data", root)
+    assert code == 2
+    assert said in err
+    assert err.count("\n") == 2
+    assert not (root / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "bench", "build-features"])
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_cuda_where_there_is_none(root: Path, run: Run, command: str, dry: tuple[str, ...]) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    code, _, err = run(command, "--device", "cuda", *dry, "--data", root)
+    assert code == 2
+    assert "no CUDA device" in err
+    assert "--device cpu" in err
+
+
+def test_weights_that_cannot_be_fetched_name_the_choices(
+    root: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    code, _, err = run("build-features", "--clip", "ViT-B-32:openai", "--data", root)
+    assert code == 1
+    assert "CLIP ViT-B-32:openai could not be loaded" in err
+    assert "the hub cannot be reached from here" in err
+    assert "fix: choose --clip sample, a local open_clip folder, or import precomputed features" in err
+    assert Workspace.open(root).settings.clip == "sample"
+
+
+def test_features_of_a_workspace_that_is_not_there(root: Path, run: Run) -> None:
+    code, _, err = run("build-features", "--reuse", root / "nowhere", "--data", root)
+    assert code == 1
+    assert "nowhere" in err
+
+
+def test_a_dry_run_of_bench_makes_no_candidate_sets(root: Path, run: Run) -> None:
+    code, out, _ = run("bench", "--dry-run", "--json", "--data", root)
+    assert code == 0
+    assert json.loads(out)["models"] == "sfat"
+    assert not (root / "candidates").exists()
+
+
+def test_the_same_model_twice_is_one_entrant(root: Path, run: Run) -> None:
+    code, out, _ = run("bench", "--dry-run", "--model", "random", "--model", "random", "--json", "--data", root)
+    assert code == 0
+    assert json.loads(out)["models"] == "random"
+
+
+def test_sample_goes_on_in_a_workspace_with_other_choices(root: Path, run: Run) -> None:
+    whole = {path.name: path.read_bytes() for path in only(root, "raw/*").iterdir()}
+    assert run("build", "--split-by", "train", "--fractions", "0.5,0.25,0.25", "--data", root)[0] == 0
+    line = ("sample", "--recordings", 1, "--minutes", 1, "--workers", 1, "--data", root)
+    assert "1 already current" in run(*line)[1]
+    for name in ("chat.jsonl.gz", "recording.json", "truth.json"):
+        cut(only(root, f"raw/*/{name}"))
+        assert "1 done" in run(*line)[1]
+    assert {path.name: path.read_bytes() for path in only(root, "raw/*").iterdir()} == whole
+    code, _, err = run(*line, "--seed", 5)
+    assert code == 1
+    assert "seed is 0" in err
+
+
 # -- what is imported
 
 

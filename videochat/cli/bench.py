@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import api
 from ..dataset import Dataset
-from ..errors import UsageError
+from ..errors import Mismatch, MissingInput, UsageError
 from ..workspace import Workspace
 from .inspect import latest_run
 from .options import (
@@ -26,6 +26,9 @@ from .options import (
     protocol_option,
 )
 
+if TYPE_CHECKING:
+    from ..benchmark.candidate_set import CandidateSets
+
 
 class _Models(click.Option):
     """--model whose help lists the registry (`train`: what can be trained), which is loaded only for that help."""
@@ -34,7 +37,7 @@ class _Models(click.Option):
         record = super().get_help_record(ctx)
         trains = ctx.info_name == "train"
         names = [name for name, entry in api.catalog().items() if entry.train or not trains]
-        return record and (record[0], f"{record[1]}  [{', '.join(names)}]")
+        return record and (record[0], f"{record[1]}  [{', '.join(names)}, or path/to/file.py:MyModel]")
 
 
 def model_option(help_text: str) -> Callable[[F], F]:
@@ -85,9 +88,13 @@ def candidates(data: Path, protocol: str | None, k: int, limit: int | None, dry_
     Three sets: random, cosine and popularity. They are hashed and shuffled, and carry the digest of their shards.
     """
     from videochat.benchmark.candidates import build_candidates, describe, plan_candidates
+    from videochat.benchmark.protocols import PROTOCOLS
 
     workspace, dataset = _opened(data)
     protocol = protocol or workspace.settings.protocol
+    if limit is not None:
+        raise UsageError("candidate sets are made whole or not at all", fix="pass --limit to `videochat bench`")
+    PROTOCOLS[protocol].check_k(k)
     if dry_run:
         emit_plan("candidates", plan_candidates(dataset), as_json)
         return 0
@@ -122,7 +129,11 @@ def train(
     Selection uses the dev split alone. Killed and run again, training goes on from its last epoch.
     """
     workspace, dataset = _opened(data)
-    names = models or ("sfat",)
+    names = tuple(dict.fromkeys(models)) or ("sfat",)
+    for name in names:
+        api.trained_entry(name)  # an unknown name is said before any work
+    api.pick_device(device)
+    options = _options(settings, seed) | ({} if limit is None else {"limit": limit})
     rows = {row["split"]: row for row in dataset.manifest["per_split"]}
     if dry_run:
         plan = {
@@ -134,7 +145,6 @@ def train(
         }
         emit_plan("train", plan, as_json)
         return 0
-    options = _options(settings, seed) | ({} if limit is None else {"limit": limit})
     with workspace.lock():
         folders = [api.train_model(name, workspace, dataset, device=device, options=options) for name in names]
     emit(
@@ -180,18 +190,21 @@ def bench(
     from videochat.benchmark.report import write_report
 
     workspace, dataset = _opened(data)
-    catalog = api.catalog()
-    names = models or ("sfat",)
+    names = tuple(dict.fromkeys(models)) or ("sfat",)
     for name in names:
-        catalog[name]  # an unknown name is said before any work
+        api.entry_of(name)  # an unknown name is said before any work
+    api.pick_device(device)
+    protocol = protocol or workspace.settings.protocol
+    if dry_run:
+        sets = _planned_sets(workspace, dataset, protocol)
+        sets = sets if limit is None else sets.first(limit)
+        pairs = {split: sets.clip_union(split).values() for split in ("dev", "test")}
+        plan = {f"{split}_clips": len(unions) for split, unions in pairs.items()}
+        plan |= {f"{split}_candidates": sum(map(len, unions)) for split, unions in pairs.items()}
+        emit_plan("bench", {"models": ", ".join(names)} | plan, as_json)
+        return 0
     with workspace.lock():
-        sets = api.candidates(dataset, protocol or workspace.settings.protocol)
-        if dry_run:
-            pairs = {split: sets.clip_union(split).values() for split in ("dev", "test")}
-            plan = {f"{split}_clips": len(unions) for split, unions in pairs.items()}
-            plan |= {f"{split}_candidates": sum(map(len, unions)) for split, unions in pairs.items()}
-            emit_plan("bench", {"models": ", ".join(names)} | plan, as_json)
-            return 0
+        sets = api.candidates(dataset, protocol)
         scorers = [name for name in api.SCORERS if name not in names]
         run = api.evaluate(
             [*names, *scorers],
@@ -206,8 +219,20 @@ def bench(
         report_path = None if no_report else write_report(run, workspace)
     text = run.table(wide=wide)
     text += f"\n\nrun     {run.path}" + (f"\nreport  {report_path}" if report_path else "")
-    emit({"run": str(run.path), "report": str(report_path), "metrics": run.results}, as_json, text)
+    report = None if report_path is None else str(report_path)
+    emit({"run": str(run.path), "report": report, "metrics": run.results}, as_json, text)
     return 0
+
+
+def _planned_sets(workspace: Workspace, dataset: Dataset, protocol: str) -> CandidateSets:
+    """The candidate sets that `bench` would rank; those that are not there yet are made in memory alone."""
+    from videochat.benchmark.candidates import assemble, load_candidates
+    from videochat.benchmark.protocols import PROTOCOLS
+
+    try:
+        return load_candidates(workspace, dataset, protocol)
+    except (MissingInput, Mismatch):
+        return assemble(workspace, dataset, PROTOCOLS[protocol])
 
 
 @click.command()

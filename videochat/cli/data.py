@@ -45,7 +45,7 @@ SAMPLE_FRACTIONS = (0.66, 0.1, 0.24)  # a simulated world needs 10 test channels
     show_default=True,
     help="What the chat refers to: the screen, something before the clip's frames, nothing shown.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds give equal bytes.")
+@click.option("--seed", type=int, help="Equal seeds give equal bytes.  [default: the workspace's, 0 for a new one]")
 @workers_option
 @click.option("--limit", type=click.IntRange(min=1), help="Make at most N of them now.")
 @dry_run_option
@@ -56,7 +56,7 @@ def sample(
     recordings: int,
     minutes: float,
     world: str,
-    seed: int,
+    seed: int | None,
     workers: int | None,
     limit: int | None,
     dry_run: bool,
@@ -72,7 +72,8 @@ def sample(
     if dry_run:
         emit_plan("sample", sampling.plan(num_recordings=recordings, minutes=minutes), as_json)
         return 0
-    workspace = Workspace.open(data, create=True, seed=seed, clip="sample", split_fractions=SAMPLE_FRACTIONS)
+    new = {"clip": "sample", "split_fractions": SAMPLE_FRACTIONS}  # of a new workspace; an old one keeps its own
+    workspace = Workspace.open(data, create=True, **_seed(seed), **({} if _is_workspace(data) else new))
     with workspace.lock():
         summary = sampling.generate(
             workspace, world=world, num_recordings=min(recordings, limit or recordings), minutes=minutes,
@@ -160,9 +161,17 @@ def _imported_text(facts: dict[str, Any]) -> str:
     return "\n".join(lines + [f"  {count:>9,} {name}" for name, count in facts["oddities"].items()])
 
 
+def _is_workspace(data: Path) -> bool:
+    return (data / "workspace.toml").is_file()
+
+
+def _seed(seed: int | None) -> dict[str, int]:
+    return {} if seed is None else {"seed": seed}
+
+
 def _open_or_create(data: Path) -> Workspace:
     """The workspace as it is, or a new one for real recordings."""
-    if (data / "workspace.toml").is_file():
+    if _is_workspace(data):
         return Workspace.open(data)
     return Workspace.open(data, create=True, clip=DEFAULT_CLIP)
 
@@ -241,9 +250,11 @@ def build_features(
     """
     from ..frames.features import build_features as run_features
     from ..frames.features import plan_features
+    from ..frames.weights import resolve_device
 
     workspace = Workspace.open(data)
     if dry_run:
+        resolve_device(device)
         emit_plan("build-features", plan_features(workspace, clip=clip, limit=limit, retry=retry), as_json)
         return 0
     with workspace.lock():

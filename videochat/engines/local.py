@@ -84,7 +84,9 @@ def to_retry(workspace: Workspace, step: str, retry: str) -> dict[str, Attempt]:
     ":<class>". Raises UsageError for anything else."""
     status, _, error_class = retry.partition(":")
     if status not in RETRIED:
-        raise UsageError(f"--retry {retry!r}", fix="write failed, failed:<class>, partial or partial:<class>")
+        raise UsageError(
+            f"--retry {retry!r} is not understood", fix="write failed, failed:<class>, partial or partial:<class>"
+        )
     latest = workspace.ledger.latest(step)
     return {r: a for r, a in latest.items() if a.status == status and error_class in ("", a.error_class)}
 
@@ -140,8 +142,14 @@ def run_step(
 def end_with_parent() -> None:
     """In a worker: end when the process that started the pool is killed, instead of waiting for work for ever."""
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _attempts(step: str, recordings: Sequence[Item], worker: Worker[Item], num_workers: int) -> Iterator[Attempt]:

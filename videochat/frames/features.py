@@ -178,6 +178,8 @@ def reusable(root: Path | None) -> dict[str, Path]:
     """Frame files of another workspace by their stamp."""
     if root is None:
         return {}
+    if not root.is_dir():
+        raise MissingInput(f"there is no workspace {root} to take features from", fix="check --reuse")
     return {
         str(stamp): path
         for path in sorted((root / "frames").glob("*.parquet"))
@@ -190,9 +192,10 @@ def plan_features(
 ) -> dict[str, Any]:
     """What build_features would do, without loading weights: recordings, hours and frames to decode, and about how
     many bytes of frame files (None where the model's width is not known without its weights)."""
-    from .weights import embedding_width
+    from .weights import check_spec, embedding_width
 
     clip = clip or workspace.settings.clip
+    check_spec(clip)
     step_ms = workspace.settings.geometry.frame_step_ms
     recordings = select(workspace, STEP, limit=limit, retry=retry)
     videos = [r for r in recordings if r.video or r.features]

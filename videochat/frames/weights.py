@@ -74,12 +74,33 @@ def load(spec: str, *, allow_untrained: bool = False) -> Loaded:
         return _load_name(spec, tag, None)
     if Path(spec).is_dir():
         return _load_folder(Path(spec), Path(spec).resolve().name, allow_untrained=allow_untrained)
+    check_spec(spec)
+    return _load_name(spec, name, tag)
+
+
+def check_spec(spec: str) -> None:
+    """Raise what `load` raises for a spec that names no model, without loading one."""
+    name, colon, tag = spec.partition(":")
+    if spec == SAMPLE or Path(spec).is_dir():
+        return
     if not colon or not tag:
         raise UsageError(
             f"{spec!r} is not a CLIP model: no such folder and no NAME:PRETRAINED",
             fix=f"write sample, a folder, NAME:PRETRAINED such as ViT-B-32:laion2b_s34b_b79k, or {UNTRAINED}:NAME",
         )
-    return _load_name(spec, name, tag)
+    _check_name(*((tag, None) if name == UNTRAINED else (name, tag)))
+
+
+def _check_name(name: str, tag: str | None) -> None:
+    import open_clip
+
+    if name not in open_clip.list_models():
+        near = difflib.get_close_matches(name, open_clip.list_models(), n=1)
+        raise UsageError(f"open_clip knows no model {name!r}", fix=f"did you mean {near[0]}?" if near else CHOICES)
+    if tag is not None and tag not in open_clip.list_pretrained_tags_by_model(name) and not Path(tag).is_file():
+        known = open_clip.list_pretrained_tags_by_model(name)
+        near = difflib.get_close_matches(tag, known, n=3, cutoff=0) or ["none"]
+        raise UsageError(f"{name} has no pretrained weights {tag!r}", fix=f"nearest: {', '.join(near)}; or {CHOICES}")
 
 
 def embedding_width(spec: str) -> int | None:
@@ -112,15 +133,10 @@ def _load_name(spec: str, name: str, tag: str | None, *, trained: bool = False) 
     import open_clip
 
     local = name.startswith("local-dir:")
-    if not local and name not in open_clip.list_models():
-        near = difflib.get_close_matches(name, open_clip.list_models(), n=1)
-        raise UsageError(f"open_clip knows no model {name!r}", fix=f"did you mean {near[0]}?" if near else CHOICES)
-    if tag is not None and tag not in open_clip.list_pretrained_tags_by_model(name) and not Path(tag).is_file():
-        known = open_clip.list_pretrained_tags_by_model(name)
-        near = difflib.get_close_matches(tag, known, n=3, cutoff=0) or ["none"]
-        raise UsageError(f"{name} has no pretrained weights {tag!r}", fix=f"nearest: {', '.join(near)}; or {CHOICES}")
+    if not local:
+        _check_name(name, tag)
     must = trained or tag is not None
-    with torch.random.fork_rng(devices=[]), _quiet(), _no_waiting_for_the_hub():
+    with torch.random.fork_rng(devices=[]), _quiet(), _no_waiting_for_the_hub() as reachable:
         torch.manual_seed(0)  # untrained weights are the same in every process
         try:
             model = open_clip.create_model(
@@ -130,6 +146,8 @@ def _load_name(spec: str, name: str, tag: str | None, *, trained: bool = False) 
         except Exception as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             where = "from the model hub" if not local else f"from {name.partition(':')[2]}"
+            if not local and not reachable:
+                first = "the hub cannot be reached from here, and the weights are not in its cache"
             raise VideochatError(f"CLIP {spec} could not be loaded {where}: {first}", fix=CHOICES) from error
     config = open_clip.get_model_preprocess_cfg(model)
     preprocess = dataclasses.asdict(open_clip.transform.PreprocessCfg(**config))
@@ -165,8 +183,9 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _no_waiting_for_the_hub() -> Iterator[None]:
-    """Where the hub's name does not resolve, look in its cache only, instead of 45 s of retries."""
+def _no_waiting_for_the_hub() -> Iterator[bool]:
+    """Where the hub's name does not resolve, look in its cache only, instead of 45 s of retries. Yields whether it can
+    be asked."""
     from huggingface_hub import constants
 
     previous = constants.HF_HUB_OFFLINE
@@ -175,6 +194,6 @@ def _no_waiting_for_the_hub() -> Iterator[None]:
     except OSError:
         constants.HF_HUB_OFFLINE = True
     try:
-        yield
+        yield not constants.HF_HUB_OFFLINE
     finally:
         constants.HF_HUB_OFFLINE = previous

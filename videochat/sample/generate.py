@@ -18,10 +18,10 @@ from typing import Any
 import orjson
 
 from ..engines.local import StepSummary, run_step
-from ..errors import Mismatch, UsageError
+from ..errors import Damaged, Mismatch, UsageError
 from ..files import atomic_path, digest_file, digest_json, read_json, write_json
 from ..schema import Recording, clip_id
-from ..workspace import Workspace
+from ..workspace import Workspace, read_recording
 from .world import GEOMETRY, WORLDS, WorldSpec, category, channel_name, plan_events, recording_id
 
 FORMAT = 2  # of truth.json and of what is written; a change makes every recording again
@@ -110,10 +110,8 @@ def make_recording(root: Path, spec: WorldSpec, videos_from: Path | None, planne
     """Write one recording; None if it is there already, made from the same parameters."""
     folder = root / "raw" / planned.recording_id
     done = folder / "recording.json"
-    if done.is_file():
-        found = Recording.from_json(read_json(done))
-        if found.origin.get("stamp") == planned.origin["stamp"] and (folder / "video.mp4").is_file():
-            return None
+    if _is_whole(folder, planned):
+        return None
     from .chat import converse
     from .render import render
 
@@ -166,10 +164,24 @@ def make_recording(root: Path, spec: WorldSpec, videos_from: Path | None, planne
     return counts
 
 
+def _is_whole(folder: Path, planned: Recording) -> bool:
+    """Whether the recording is there, made from the same parameters, and its files are as they were made."""
+    try:
+        found = read_recording(folder / "recording.json")
+        return (
+            found.origin.get("stamp") == planned.origin["stamp"]
+            and digest_file(folder / "chat.jsonl.gz") == found.chat_digest
+            and digest_file(folder / "video.mp4") == found.video_digest
+            and bool(read_json(folder / "truth.json", needs=("clips", "spec")))
+        )
+    except (OSError, Damaged):
+        return False
+
+
 def _link_video(source: Path, planned: Recording, target: Path) -> None:
     folder = source / "raw" / planned.recording_id
     try:
-        found = Recording.from_json(read_json(folder / "recording.json"))
+        found = read_recording(folder / "recording.json")
     except FileNotFoundError:
         found = None
     if found is None or found.origin.get("video_stamp") != planned.origin["video_stamp"]:
