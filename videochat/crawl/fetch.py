@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,28 @@ if TYPE_CHECKING:
     from .twitch_chat import ChatFetch
 
 COMMENTS = "VideoCommentsByOffsetOrCursor"
+EXTRACTORS = {"twitch": "TwitchVod", "youtube": "Youtube"}  # yt-dlp's names
+_LOADING = threading.Lock()
+_LOADED: set[str] = set()
+
+
+def load(platform: str) -> None:
+    """Import what fetching needs, one thread after the other; to be called before a thread fetches anything.
+
+    yt-dlp's and chat-downloader's modules import one another in circles: threads that meet in the middle of the first
+    import get half of a module.
+    """
+    with _LOADING:
+        if platform in _LOADED:
+            return
+        import av  # noqa: F401
+
+        from . import fragments, join, twitch_site, video, video_audit, youtube_site  # noqa: F401
+        from .ytdlp import Downloader
+
+        with Downloader() as downloader:
+            downloader.get_info_extractor(EXTRACTORS[platform])
+        _LOADED.add(platform)
 
 
 def read_facts(vod: Vod) -> VodFacts:

@@ -22,7 +22,7 @@ from ..rights.tombstones import Tombstones
 from ..schema import Recording
 from ..workspace import Workspace
 from .facts import VodFacts
-from .fetch import count_bins, fetch_part_chats, fetch_part_videos, read_facts, read_page
+from .fetch import count_bins, fetch_part_chats, fetch_part_videos, load, read_facts, read_page
 from .jobs import Job, job_of, vod_of
 from .publish import OLD, PartChat, PartVideo, make_ready, publish, ready
 from .segments import Part, choose, survey_chat, whole
@@ -153,6 +153,7 @@ def _left_out(job: Job, error_class: str, reason: str) -> Outcome:
 
 
 def _crawl(known: Known, job: Job, staging: Path) -> list[Outcome]:
+    load(job.platform)
     old = known.recordings(job)
     facts, parts = _plan(known, job, staging, old)
     ids = {part: part.recording_id(job.platform, job.video_id) for part in parts}
