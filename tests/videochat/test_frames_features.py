@@ -215,17 +215,21 @@ def test_a_text_only_workspace_loads_no_model(tmp_path: Path) -> None:
 
 def test_precomputed_features_go_on_the_grid(tmp_path: Path, clip_folder: Path) -> None:
     workspace = workspace_at(tmp_path, clip_folder)
-    add(workspace, "a", features="features.npz", origin={"features_model": "some-clip"})
-    add(workspace, "b", features="features.npz")
-    add(workspace, "c", features="features.npz")
+    ours = {"features_model": str(clip_folder)}
+    add(workspace, "a", features="features.npz", origin=ours)
+    add(workspace, "b", features="features.npz", origin=ours)
+    add(workspace, "c", features="features.npz", origin=ours)
+    add(workspace, "d", features="features.npz", origin={"features_model": "ViT-B-32:openai"})
     rng = np.random.default_rng(0)
     given_ms = np.array([0, 900, 1100, 2000, 3500], np.int32)
     given = rng.normal(size=(5, 16)).astype(np.float16)
     np.savez(workspace.raw_dir("a") / "features.npz", embeddings=given, frame_ms=given_ms)
     np.savez(workspace.raw_dir("b") / "features.npz", embeddings=given[:, :8], frame_ms=given_ms)
     (workspace.raw_dir("c") / "features.npz").write_bytes(b"no archive")
-    ok, narrow, broken = build_features(workspace, device="cpu").attempts
+    np.savez(workspace.raw_dir("d") / "features.npz", embeddings=given, frame_ms=given_ms)
+    ok, narrow, broken, strange = build_features(workspace, device="cpu").attempts
     assert (narrow.error_class, broken.error_class) == ("clip-mismatch", "bad-features")
+    assert strange.error_class == "features-of-another-clip" and "--clip ViT-B-32:openai" in str(strange.reason)
     assert ok.counts["missing_frames"] == 1 and ok.reason and "1 of 6 frames" in ok.reason
     table = pq.read_table(workspace.frames_path("a"))
     assert table["frame_ms"].to_pylist() == [0, 1000, 2000, 3000, 4000]
@@ -235,7 +239,7 @@ def test_precomputed_features_go_on_the_grid(tmp_path: Path, clip_folder: Path) 
     unit = given[3].astype(np.float32) / np.linalg.norm(given[3].astype(np.float32))
     np.testing.assert_allclose(stored[2], unit, atol=1e-3)
     fingerprint = parquet_metadata(workspace.frames_path("a"))["fingerprint"]
-    assert fingerprint["imported"] and fingerprint["model"] == "some-clip"
+    assert fingerprint["imported"] and fingerprint["model"] == str(clip_folder)
 
 
 def test_the_plan_counts_hours_and_frames(tmp_path: Path, clip_folder: Path, videos: Path) -> None:

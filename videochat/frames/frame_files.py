@@ -59,6 +59,7 @@ class FrameJob:
             link(reuse[stamp], self.path)
             known = parquet_metadata(self.path)
             return {"frames": known["num_frames"], "missing_frames": known["num_missing"], "reused": True}
+        strange = self._strangers()
         if self.recording.features is not None:
             frame_ms, pts_ms, embeddings = imported(self.folder / self.recording.features, self.times_ms, self.clip.dim)
             report = DecodeReport()
@@ -77,9 +78,22 @@ class FrameJob:
         counts: dict[str, Any] = {"frames": len(frame_ms), "missing_frames": missing}
         if report.num_errors or report.num_damaged:
             counts |= {"packet_errors": report.num_errors, "damaged_frames": report.num_damaged}
-        if reason := complaint(report, missing, len(self.times_ms)):
-            counts["reason"] = reason
+        if reasons := [text for text in (strange, complaint(report, missing, len(self.times_ms))) if text]:
+            counts["reason"] = "; ".join(reasons)
         return counts
+
+    def _strangers(self) -> str:
+        """Imported features belong to the CLIP that embeds the comments: raise BadRecording if they do not.
+
+        With an untrained CLIP, which is taken only where it is named, the difference is a note instead.
+        """
+        label = str(self.recording.origin.get("features_model") or "")
+        if self.recording.features is None or self.clip.spec in (label, Path(label).name):
+            return ""
+        what = f"its features were made by {label or 'a CLIP without a name'}, comments are embedded by {self.clip.spec}"
+        if self.clip.fingerprint["trained"]:
+            raise BadRecording("features-of-another-clip", what, fix=f"run build-features with --clip {label}")
+        return f"{what}: similarities between the two mean nothing"
 
     def _metadata(self) -> dict[str, Any]:
         recording = self.recording
