@@ -1,14 +1,15 @@
-"""The model card of a trained SFAT, written from the run that made it."""
+"""The model card of a trained model, written from the run that made it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .config import SfatConfig
 
+def model_card(info: dict[str, Any], config: Any, *, class_name: str, about: str) -> str:
+    """README.md of a checkpoint. Figures come from `info` (training.json), none is typed in.
 
-def model_card(info: dict[str, Any], config: SfatConfig) -> str:
-    """README.md of a checkpoint. Figures come from `info` (training.json), none is typed in."""
+    about: the paragraph that says what the model is. class_name: what to call `from_pretrained` on.
+    """
     simulated = info["simulated"]
     origin = (
         "**Trained on simulated data** made by `videochat sample`: it shows that the mechanism works, and says nothing "
@@ -27,8 +28,7 @@ tags:
 
 # {info["model"]}
 
-SFAT (arXiv 2510.26978), the semantic frame aggregation-based transformer for live comments, in the toolkit's own
-implementation: pooling `{config.pooling}`, {info["num_parameters"]:,} parameters, width {config.width}.
+{about}
 
 {origin}
 
@@ -41,7 +41,7 @@ implementation: pooling `{config.pooling}`, {info["num_parameters"]:,} parameter
 | chosen | epoch {info["best_epoch"]} of {info["settings"]["epochs"]}, by dev loss: {loss} |
 | versions | {versions} |
 
-Use: `videochat bench --model {info["model"]}`, or in Python `SfatModel.from_pretrained(folder)`. It needs
+Use: `videochat bench --model {info["model"]}`, or in Python `{class_name}.from_pretrained(folder)`. It needs
 {", ".join(info["needs"]) or "text only"} of each clip; features must come from the CLIP named above.
 
 Limits: it repeats what its training chat said, insults included; it knows no time to be silent; comments are cut to

@@ -1,0 +1,302 @@
+"""One training run for every model with weights: from a workspace and options to a checkpoint, and back from it.
+
+A model is a `Recipe`: its config, its class, its sizes and whatever it does in its own way. Everything else is the
+same for all: options, tokenizer, stage 1 (MLM on the chat, shared by models whose context encoder has one shape),
+stage 2 (teacher forcing on the answers, selected by the loss on dev alone), training.json, the card, loading.
+
+    RECIPE = Recipe(config=LivebotConfig, model=LivebotModel, sizes=SIZES, defaults=DEFAULTS, about=about)
+    train(context, RECIPE, name="livebot")
+    commenter = load(context, RECIPE, name="livebot")
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import platform
+import shutil
+from collections.abc import Callable, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import transformers
+from safetensors import SafetensorError
+
+from videochat import __version__
+from videochat.commenter import LoadContext
+from videochat.errors import MissingInput, UsageError
+from videochat.files import damaged, digest_file, digest_json
+from videochat.progress import say
+
+from . import checkpoint
+from .batches import Collator
+from .card import model_card
+from .commenter import LikelihoodCommenter
+from .examples import Example, ResponseBatches, dev_loss, examples_of
+from .stage_one import pretrain_context
+from .tokenizer import encoder_of, load_tokenizer, train_tokenizer
+from .training import StageResult, StageSettings, is_main_process, run_stage
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerFast
+
+    from videochat.dataset import Dataset
+
+FORMAT = 1  # raise when the same settings would give another model
+FIXED = {"self", "kwargs", "vocab_size", "clip_dim", "pad_token_id", "bos_token_id", "eos_token_id"}  # by the data
+LOAD_OPTIONS = frozenset({"allow_other_data"})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """What `videochat train` may be told besides the fields of a model's config.
+
+    size: a name in the recipe's sizes. vocab_size: at most so many tokens. epochs ... max_minutes: of stage 2, see
+    StageSettings; mlm_*: of stage 1. responses_per_clip, null_probability: see ResponseBatches. limit: at most so many
+    clips of each split, for a try (0: all).
+    """
+
+    size: str
+    vocab_size: int = 8192
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    patience: int = 0
+    max_minutes: float = 0.0
+    mlm_epochs: int = 4
+    mlm_batch_size: int = 256
+    mlm_learning_rate: float = 2e-3
+    responses_per_clip: int = 4
+    null_probability: float = 0.1
+    limit: int = 0
+
+
+def trained_tokenizer(context: LoadContext, settings: TrainingSettings) -> PreTrainedTokenizerFast:
+    """A byte-level BPE of the training split's chat."""
+    clips = context.dataset.clips("train")
+    return train_tokenizer(
+        (c for clip in clips for c in (*clip.context, *clip.responses)), vocab_size=settings.vocab_size
+    )
+
+
+def plain_collator(config: Any, tokenizer: PreTrainedTokenizerFast, context: LoadContext) -> Collator:
+    """Batches as `videochat.models.batches` describes them, cut to the lengths of the config."""
+    return Collator(
+        encode=encoder_of(tokenizer),
+        needs=config.needs,
+        clip_dim=config.clip_dim,
+        max_context_comments=config.max_context_comments,
+        max_comment_tokens=config.max_comment_tokens,
+        max_response_tokens=config.max_response_tokens,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How one model is made.
+
+    config, model: a PretrainedConfig with `needs`, `clip_dim` and the three lengths that `plain_collator` reads, and
+    the PreTrainedModel that it describes, which offers what `videochat.models.scoring.LikelihoodModel` asks for.
+    sizes: name -> config fields; "sample" is taken on simulated data, "small" on real ones. defaults: size -> what else
+    that size changes in TrainingSettings. about: (config, info) -> the paragraph of the card that says what this is.
+    collator: (config, tokenizer, context) -> Collator. tokenizer: (context, settings) -> tokenizer.
+    stage_one: (model, context, settings, tokenizer) -> log rows, having pretrained parts of the model; None: none.
+    prepare: called on the new model, with the context, before stage 1 (weights by name, say).
+    restore: (folder, context) -> the model as it was written; None: model.from_pretrained.
+    bundled: a checkpoint that comes with the package, by model name.
+    """
+
+    config: Callable[..., Any]
+    model: Any
+    sizes: Mapping[str, dict[str, Any]]
+    defaults: Mapping[str, dict[str, Any]]
+    about: Callable[[Any, dict[str, Any]], str]
+    collator: Callable[[Any, PreTrainedTokenizerFast, LoadContext], Collator] = plain_collator
+    tokenizer: Callable[[LoadContext, TrainingSettings], PreTrainedTokenizerFast] = trained_tokenizer
+    stage_one: Callable[..., list[dict[str, Any]]] | None = pretrain_context
+    prepare: Callable[[Any, LoadContext], None] | None = None
+    restore: Callable[[Path, LoadContext], Any] | None = None
+    bundled: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+
+    @property
+    def config_fields(self) -> dict[str, Any]:
+        """Name -> default of the fields that a user may set."""
+        parameters = inspect.signature(self.config.__init__).parameters
+        return {name: p.default for name, p in parameters.items() if name not in FIXED}
+
+
+def settings_of(
+    recipe: Recipe, options: Mapping[str, Any], *, simulated: bool
+) -> tuple[TrainingSettings, dict[str, Any]]:
+    """Split options into training settings and config fields; texts are read as the type of the field's default."""
+    size = str(options.get("size") or ("sample" if simulated else "small"))
+    if size not in recipe.sizes:
+        raise UsageError(f"size is {size!r}", fix=f"choose one of {', '.join(recipe.sizes)}")
+    settings: dict[str, Any] = dict(recipe.defaults.get(size, {}))
+    config: dict[str, Any] = {}
+    fields = {field.name: field.default for field in dataclasses.fields(TrainingSettings)}
+    defaults = recipe.config_fields
+    for name, value in options.items():
+        if name in LOAD_OPTIONS or name == "size":
+            continue
+        if name in fields:
+            settings[name] = _as(type(fields[name]), name, value)
+        elif name in defaults:
+            config[name] = _as(type(defaults[name]), name, value)
+        else:
+            known = sorted({*fields, *defaults})
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise UsageError(f"unknown training option {name!r}", fix=hint)
+    return TrainingSettings(size=size, **settings), {**recipe.sizes[size], **config}
+
+
+def _as(kind: type, name: str, value: Any) -> Any:
+    try:
+        if kind is bool and isinstance(value, str):
+            return {"true": True, "false": False}[value.casefold()]
+        if kind is int and float(value) != int(float(value)):
+            raise ValueError
+        return kind(value)
+    except (KeyError, ValueError, TypeError):
+        words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}[kind]
+        raise UsageError(f"{name} is {value!r}, not {words}", fix=f"write --set {name}= with {words}") from None
+
+
+def train(context: LoadContext, recipe: Recipe, *, name: str, **variant: Any) -> None:
+    """Train on the train split, select on dev, write `context.checkpoint`. Nothing to do if it is current.
+
+    variant: config fields that make this name what it is, where the options do not say otherwise.
+    """
+    dataset = context.dataset
+    settings, fields = settings_of(recipe, context.options, simulated=dataset.simulated)
+    fields = {**variant, **fields}
+    probe = recipe.config(**fields)
+    if missing := probe.needs - dataset.provides:
+        raise MissingInput(
+            f"{name} needs {', '.join(sorted(missing))}, which these shards lack",
+            fix="run `videochat build-features` and `videochat build`, or train sfat-text",
+        )
+    stamp = digest_json(
+        {
+            "format": FORMAT,
+            "data": dataset.digest,
+            "seed": context.seed,
+            "settings": dataclasses.asdict(settings),
+            "config": fields,
+        }
+    )
+    if checkpoint.is_current(context.checkpoint, stamp):
+        say(f"{name} is trained on these data already: {context.checkpoint}")
+        return
+    examples, dev = (_examples(dataset, split, settings, probe) for split in ("train", "dev"))
+    if not examples:
+        raise MissingInput("the train split holds no answers to learn from", fix="build more recordings")
+    tokenizer = recipe.tokenizer(context, settings)
+    config = recipe.config(vocab_size=len(tokenizer), clip_dim=dataset.dim or 1, **fields)
+    collator = recipe.collator(config, tokenizer, context)
+    torch.manual_seed(context.seed)
+    model = recipe.model(config)
+    if recipe.prepare is not None:
+        recipe.prepare(model, context)
+    log = [] if recipe.stage_one is None else recipe.stage_one(model, context, settings, tokenizer)
+    state_path = context.checkpoint / "training" / "answers.safetensors"
+    result = run_stage(
+        model,
+        stage="answers",
+        num_items=len(examples),
+        make_batch=ResponseBatches(
+            examples=examples,
+            collator=collator,
+            responses_per_clip=settings.responses_per_clip,
+            null_probability=settings.null_probability,
+        ),
+        evaluate=(lambda m: dev_loss(m, dev, collator)) if dev else None,
+        settings=StageSettings(
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            patience=settings.patience,
+            max_minutes=settings.max_minutes,
+        ),
+        seed=context.seed,
+        state_path=state_path,
+        device=context.device,
+        origin=stamp,
+    )
+    if is_main_process():
+        info = {
+            **_origin(context, settings, result),
+            "stamp": stamp,
+            "model": name,
+            "needs": sorted(probe.needs),
+            "num_train_clips": len(examples),
+            "num_dev_clips": len(dev),
+            "num_parameters": sum(p.numel() for p in model.parameters()),
+        }
+        card = model_card(info, config, class_name=recipe.model.__name__, about=recipe.about(config, info))
+        checkpoint.write(context.checkpoint, model.cpu(), tokenizer, info, [*log, *result.log], card)
+        shutil.rmtree(state_path.parent, ignore_errors=True)
+
+
+def _examples(dataset: Dataset, split: str, settings: TrainingSettings, config: PretrainedConfig) -> list[Example]:
+    clips = islice(dataset.clips(split), settings.limit or None)
+    return examples_of(clips, max_context_comments=config.max_context_comments)
+
+
+def _origin(context: LoadContext, settings: TrainingSettings, result: StageResult) -> dict[str, Any]:
+    """What training.json says of the data, the settings and the machine."""
+    dataset = context.dataset
+    return {
+        "format": checkpoint.FORMAT,
+        "data_digest": dataset.digest,
+        "simulated": dataset.simulated,
+        "split_by": dataset.split_by,
+        "clip_dim": dataset.dim,
+        "clip_fingerprint": checkpoint.clip_fingerprint(dataset),
+        "train_recordings": checkpoint.recordings_of(dataset, "train"),
+        "seed": context.seed,
+        "settings": dataclasses.asdict(settings),
+        "best_epoch": result.best_epoch,
+        "dev_loss": min((row["dev_loss"] for row in result.log if row["dev_loss"] is not None), default=None),
+        "stopped": result.stopped,
+        "versions": {
+            "videochat": __version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "num_threads": torch.get_num_threads(),
+        "device": context.device,
+    }
+
+
+def load(context: LoadContext, recipe: Recipe, *, name: str) -> LikelihoodCommenter:
+    """The workspace's checkpoint of this model, or the bundled one where there is one and it fits."""
+    folder, info = checkpoint.find(context, name, bundled=recipe.bundled.get(name))
+    try:
+        with checkpoint.quiet():
+            if recipe.restore is not None:
+                model = recipe.restore(folder, context)
+            else:
+                model = recipe.model.from_pretrained(folder, local_files_only=True)
+        tokenizer = load_tokenizer(folder)
+    except (OSError, RuntimeError, SafetensorError, TypeError, ValueError, LookupError) as error:
+        raise damaged(folder, error, checkpoint.train_line(name, context)) from error
+    collator = recipe.collator(model.config, tokenizer, context)
+    return LikelihoodCommenter(
+        name,
+        model,
+        tokenizer,
+        collator,
+        device=context.device,
+        seed=info["seed"],
+        checkpoint_digest=digest_file(folder / "model.safetensors"),
+    )
