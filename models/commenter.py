@@ -12,6 +12,7 @@ from videochat.commenter import ClipScores, ClipView, TextTable
 from videochat.progress import progress
 
 from .batches import Collator, empty_view
+from .generation import SaysSomething, comments_of, method_options
 from .scoring import BATCH_CLIPS, candidate_log_likelihoods
 
 if TYPE_CHECKING:
@@ -102,23 +103,21 @@ class LikelihoodCommenter:
     def generate(
         self, clips: Sequence[ClipView], *, max_new_tokens: int = 20, seed: int | None = None, **options: Any
     ) -> list[str]:
-        """One comment a clip: greedy, or sampled where `seed` is given; options go to transformers' `generate`."""
-        from transformers import GenerationConfig
+        """One comment a clip, never empty: greedy, or sampled where `seed` is given; options go to transformers'
+        `generate` (num_beams, temperature, top_k, top_p)."""
+        from transformers import LogitsProcessorList
 
-        config = GenerationConfig(
-            max_new_tokens=max_new_tokens,
-            do_sample=seed is not None,
-            bos_token_id=self.tokenizer.bos_token_id,
-            eos_token_id=self.tokenizer.eos_token_id,
-            pad_token_id=self.tokenizer.pad_token_id,
-            decoder_start_token_id=self.tokenizer.bos_token_id,
-            **options,
-        )
-        if seed is not None:
-            torch.manual_seed(seed)
+        config = method_options(self.tokenizer, max_new_tokens=max_new_tokens, seed=seed, options=options)
+        config.decoder_start_token_id = self.tokenizer.bos_token_id
+        rule = SaysSomething(self.tokenizer, start=1, max_new_tokens=max_new_tokens)
         out: list[str] = []
-        for start in range(0, len(clips), BATCH_CLIPS):
-            batch = {k: v.to(self.device) for k, v in self.collator.clips(clips[start : start + BATCH_CLIPS]).items()}
-            ids = self.model.generate(**batch, generation_config=config)
-            out += [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+        with progress(what=f"generate {self.name}", total=len(clips), unit="clip") as bar:
+            for start in range(0, len(clips), BATCH_CLIPS):
+                part = clips[start : start + BATCH_CLIPS]
+                batch = {k: v.to(self.device) for k, v in self.collator.clips(part).items()}
+                ids = self.model.generate(
+                    **batch, generation_config=config, logits_processor=LogitsProcessorList([rule])
+                )
+                out += comments_of(self.tokenizer, ids)
+                bar.update(len(part))
         return out

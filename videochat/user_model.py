@@ -10,7 +10,8 @@
         def train(context): ...                      # optional: `videochat train`, fills context.checkpoint
 
 `MyModel()` is called, or `MyModel(context)` where it takes an argument: a `LoadContext`, which tells workspace,
-dataset, checkpoint folder, device and seed. Whoever names a file runs its code, so take files only from people you trust.
+dataset, checkpoint folder, device and seed. Whoever names a file runs its code: take files only from people you
+trust.
 """
 
 from __future__ import annotations

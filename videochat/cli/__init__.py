@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "train": ("bench", "train", "Train a model on the train split."),
     "bench": ("bench", "bench", "Rank models and scorers on the candidate sets."),
     "report": ("bench", "report", "Write the HTML report of a run."),
+    "generate": ("generate", "generate", "Write comments for the clips of a split."),
     "validate": ("inspect", "validate", "Check shards and candidate sets against their schema."),
     "doctor": ("crawl", "doctor", "Check ffmpeg, credentials, disk and, if asked, Twitch's endpoints."),
     "status": ("inspect", "status", "Show counts, hours and the ledger."),

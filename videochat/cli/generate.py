@@ -1,0 +1,82 @@
+"""`generate`: a model writes comments for clips."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from .. import api
+from ..dataset import Dataset
+from ..generate import METHODS, Decoding, chosen_clips, generate_comments
+from ..schema import SPLITS
+from ..workspace import Workspace
+from .options import data_option, device_option, dry_run_option, emit, emit_plan, example, json_option
+
+
+@click.command()
+@data_option
+@click.option(
+    "--model", default="sfat", show_default=True, help="A model that writes, by name or as path/to/file.py:MyModel."
+)
+@click.option("--split", type=click.Choice(SPLITS), help="The split to write for.  [default: test; any with --clip]")
+@click.option("--clip", "clip_ids", multiple=True, metavar="ID", help="Just this clip; may be given several times.")
+@click.option("--method", type=click.Choice(METHODS), default="greedy", show_default=True, help="How to decode.")
+@click.option("--max-tokens", type=int, default=20, show_default=True, help="The longest comment, in tokens.")
+@click.option("--temperature", type=float, help="Of sampling.  [default: 1]")
+@click.option("--top-k", type=int, help="Sample among so many tokens.  [default: all]")
+@click.option("--top-p", type=float, help="Sample among tokens of so much probability.  [default: all]")
+@click.option("--beams", type=int, help="Width of the beam search.  [default: 4]")
+@click.option("--sampling-seed", type=int, default=0, show_default=True, help="Seed of sampling.")
+@click.option("--seed", type=int, help="Seed of the training whose checkpoint is taken.  [default: the workspace's]")
+@device_option
+@click.option("--limit", type=click.IntRange(min=1), help="Write for at most N clips.")
+@dry_run_option
+@json_option
+@example("videochat generate --model sfat --limit 5\nvideochat generate --method sample --temperature 0.8 --json")
+def generate(
+    data: Path,
+    model: str,
+    split: str | None,
+    clip_ids: tuple[str, ...],
+    method: str,
+    max_tokens: int,
+    temperature: float | None,
+    top_k: int | None,
+    top_p: float | None,
+    beams: int | None,
+    sampling_seed: int,
+    seed: int | None,
+    device: str,
+    limit: int | None,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Write comments for the clips of a split.
+
+    One line a clip: its id, a tab, the comment. Models see what they see when they are ranked, nothing later.
+    """
+    decoding = Decoding(
+        method=method,
+        max_new_tokens=max_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        beams=beams,
+        seed=sampling_seed,
+    )
+    workspace = Workspace.open(data)
+    dataset = Dataset.open(workspace.root)
+    api.entry_of(model)  # an unknown name is said before any work
+    api.pick_device(device)
+    clips = chosen_clips(dataset, split or (None if clip_ids else "test"), clip_ids=clip_ids, limit=limit)
+    if dry_run:
+        emit_plan("generate", {"model": model, "method": method, "clips": len(clips)}, as_json)
+        return 0
+    options = {} if seed is None else {"seed": seed}
+    commenter = api.load_model(model, workspace, dataset, device=device, options=options)
+    written = generate_comments(commenter, clips, decoding)
+    text = "\n".join(f"{row.clip_id}\t{row.comment}" for row in written)
+    emit([dataclasses.asdict(row) for row in written], as_json, text)
+    return 0
