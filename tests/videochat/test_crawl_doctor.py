@@ -52,6 +52,7 @@ def probed(twitch: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 LIVE = ("helix", "channel listing", "metadata", "chat by offset", "chat by cursor", "video")
 
 
+@pytest.mark.slow
 def test_a_probe_of_a_healthy_service(probed: Any, tmp_path: Path) -> None:
     found = {finding.name: finding for finding in check(tmp_path, probe=True)}
     assert {name: found[name].state for name in LIVE} == dict.fromkeys(LIVE, "ok")

@@ -51,6 +51,7 @@ def test_pages_are_fetched_as_they_are_needed(twitch: Any) -> None:
     assert sum(row["host"] == "api.twitch.tv" for row in twitch.requests) == 1
 
 
+@pytest.mark.slow
 def test_the_bucket_is_respected(twitch: Any) -> None:
     game = fill(twitch, 250)
     twitch.helix.points, twitch.helix.window_s = 2, 1.0
@@ -66,6 +67,7 @@ def test_a_revoked_token_is_renewed_once(twitch: Any) -> None:
     assert len(list(videos)) == 149
 
 
+@pytest.mark.slow
 def test_429_and_500_pass(twitch: Any) -> None:
     game = fill(twitch, 5)
     twitch.fault("rate-limit", host="api", times=1, retry_after_s=1)
