@@ -8,6 +8,7 @@ distinct comments of at most L tokens, each encoded once however often it is rep
     comment_clip float32 (B, C, D)  CLIP text embeddings            (only where the model needs them)
     frames float32 (B, N, D)      frame_mask bool (B, N)            frame_age int64 (B, N), seconds before now
     focal_mask bool (B, N)        frames of the focal event         (only for oracle pooling)
+    and whatever the model's own `extra` adds, batch first
 
 and R responses: response_ids int64 (R, T), response_lengths (R,), response_clip (R,). Places where a mask is False
 hold zeros and are never read. Every clip is padded on the right.
@@ -39,7 +40,8 @@ class Collator:
     """Makes batches for one model.
 
     encode: (text, emotes, most tokens) -> token ids with begin and end. needs: of {"frames", "text_embeddings"}.
-    focal: clip id -> interval of its focal event, for oracle pooling.
+    focal: clip id -> interval of its focal event, for oracle pooling. extra: (collator, clips) -> more tensors, for a
+    model that reads what the others do not.
     """
 
     encode: Callable[[str, tuple[str, ...], int], tuple[int, ...]]
@@ -49,6 +51,7 @@ class Collator:
     max_comment_tokens: int
     max_response_tokens: int
     focal: Mapping[str, Interval] | None = None
+    extra: Callable[[Collator, Sequence[ClipView]], dict[str, Tensor]] | None = None
     _cache: dict[tuple[str, tuple[str, ...]], tuple[int, ...]] = field(default_factory=dict)
 
     def clips(self, views: Sequence[ClipView]) -> dict[str, Tensor]:
@@ -59,7 +62,7 @@ class Collator:
         mask = np.zeros((len(views), width), dtype=bool)
         for b, context in enumerate(contexts):
             for c, comment in enumerate(context):
-                index[b, c] = rows.setdefault(self._comment_ids(comment), len(rows))
+                index[b, c] = rows.setdefault(self.comment_ids(comment), len(rows))
             mask[b, : len(context)] = True
         if not rows:
             rows[self.encode("", (), self.max_comment_tokens)] = 0
@@ -74,6 +77,8 @@ class Collator:
             batch["comment_clip"] = self._comment_clip(views, contexts, width)
         if "frames" in self.needs:
             batch |= self._frames(views)
+        if self.extra is not None:
+            batch |= self.extra(self, views)
         return batch
 
     def responses(self, texts: Sequence[str], clips: Sequence[int]) -> dict[str, Tensor]:
@@ -88,7 +93,7 @@ class Collator:
     def response_ids(self, text: str) -> tuple[int, ...]:
         return self.encode(text, (), self.max_response_tokens)
 
-    def _comment_ids(self, comment: Comment) -> tuple[int, ...]:
+    def comment_ids(self, comment: Comment) -> tuple[int, ...]:
         key = comment_text(comment)
         if key not in self._cache:
             self._cache[key] = self.encode(*key, self.max_comment_tokens)

@@ -6,8 +6,7 @@
 Source: arXiv 2510.26978 as described in seed and FACTS §1; README.md lists where this differs from released code.
 Batches are those of `videochat.models.batches`.
 
-Legend: B clips, N frames, C context comments, D width of CLIP, W width, U distinct comments, M memory vectors,
-R candidate responses, S packed tokens, T tokens.
+Legend: B clips, N frames, C context comments, D width of CLIP, W width, U distinct comments, M memory vectors.
 """
 
 from __future__ import annotations
@@ -18,15 +17,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import GenerationMixin, PreTrainedModel
-from transformers.modeling_outputs import Seq2SeqLMOutput
 from transformers.utils.generic import ModelOutput
 
+from ..answering import AnsweringModel
 from ..decoder import Decoder, Memory
-from ..encoder import ContextEncoder, SummedLoss, TokenEmbedding
+from ..encoder import ContextEncoder, TokenEmbedding
 from ..frame_pooling import frame_weights
-from ..layers import EncoderLayer, attend_masked, initialise
-from ..packing import pack
+from ..layers import EncoderLayer, attend_masked
 from .config import SfatConfig
 
 TEXT, VIDEO = 0, 1  # rows of the kind embeddings
@@ -48,10 +45,9 @@ class SfatEncoding(ModelOutput):
     video_mask: Tensor | None = None
 
 
-class SfatModel(PreTrainedModel, GenerationMixin):
+class SfatModel(AnsweringModel):
     config_class = SfatConfig
     base_model_prefix = "sfat"
-    main_input_name = "comment_index"
 
     def __init__(self, config: SfatConfig) -> None:
         super().__init__(config)
@@ -79,7 +75,7 @@ class SfatModel(PreTrainedModel, GenerationMixin):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        initialise(module, self.config.width)
+        super()._init_weights(module)
         if module is getattr(self, "log_temperature", None):
             nn.init.constant_(module.weight, math.log(self.config.frame_temperature))
 
@@ -154,115 +150,9 @@ class SfatModel(PreTrainedModel, GenerationMixin):
             encoding.video_kv, encoding.video_mask = memories[VIDEO].kv, memories[VIDEO].mask
         return encoding
 
-    def _memories(self, encoding: SfatEncoding) -> list[Memory]:
+    def memories(self, encoding: SfatEncoding) -> list[Memory]:
         found: dict[int, Any] = {
             TEXT: (encoding.text_kv, encoding.text_mask),
             VIDEO: (encoding.video_kv, encoding.video_mask),
         }
         return [Memory(*found[kind]) for kind in self.memory_order]
-
-    # -- answers
-
-    def token_log_probs(
-        self,
-        encoding: SfatEncoding,
-        response_ids: Tensor,
-        response_lengths: Tensor,
-        response_clip: Tensor,
-        *,
-        chunk: int | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Log-probability of each token of each response, end-of-sequence included.
-
-        response_ids: int64 (R, T), begin token, tokens, end token, padding; response_lengths (R,): how many of them
-        are real; response_clip (R,): the clip of each, an index into the encoding. chunk: at most so many tokens go
-        through the output layer at once (for use without gradients).
-        Returns (log_prob_S float32, response_S int64): for each predicted token its value and its response.
-        """
-        packing = pack((response_lengths - 1).tolist(), response_ids.device)  # inputs: all but the last real token
-        source = packing.source(response_ids.shape[1])
-        flat = response_ids.flatten()
-        hidden_SW = self.decoder.packed(
-            self.embedding, flat[source], packing, response_clip[packing.sequence_S], self._memories(encoding)
-        )
-        labels_S = flat[source + 1]
-        parts, step = [], chunk or len(labels_S)
-        for hidden, labels in zip(hidden_SW.split(step), labels_S.split(step), strict=True):
-            logits = self.embedding.logits(hidden).float()
-            parts.append(logits.gather(1, labels[:, None])[:, 0] - logits.logsumexp(-1))
-        return torch.cat(parts), packing.sequence_S
-
-    def forward(
-        self,
-        comment_index: Tensor | None = None,
-        comment_mask: Tensor | None = None,
-        comment_ids: Tensor | None = None,
-        comment_lengths: Tensor | None = None,
-        comment_clip: Tensor | None = None,
-        frames: Tensor | None = None,
-        frame_mask: Tensor | None = None,
-        frame_age: Tensor | None = None,
-        focal_mask: Tensor | None = None,
-        response_ids: Tensor | None = None,
-        response_lengths: Tensor | None = None,
-        response_clip: Tensor | None = None,
-        decoder_input_ids: Tensor | None = None,
-        encoder_outputs: SfatEncoding | None = None,
-        past_key_values: Any = None,
-        use_cache: bool | None = None,
-        return_dict: bool | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """With responses: the summed loss (teacher forcing). With decoder_input_ids (B, T): logits (B, T, vocabulary).
-
-        The clip tensors are those of `batches.collate_clips`; they may be left out where encoder_outputs is given.
-        """
-        if encoder_outputs is None:
-            given = {
-                "comment_index": comment_index,
-                "comment_mask": comment_mask,
-                "comment_ids": comment_ids,
-                "comment_lengths": comment_lengths,
-                "comment_clip": comment_clip,
-                "frames": frames,
-                "frame_mask": frame_mask,
-                "frame_age": frame_age,
-                "focal_mask": focal_mask,
-            }
-            encoder_outputs = self.encode({name: value for name, value in given.items() if value is not None})
-        if response_ids is not None:
-            assert response_lengths is not None and response_clip is not None
-            log_probs, _ = self.token_log_probs(encoder_outputs, response_ids, response_lengths, response_clip)
-            return SummedLoss(-log_probs.sum(), torch.tensor(len(log_probs), device=log_probs.device))
-        assert decoder_input_ids is not None, "give responses to score or decoder_input_ids to continue"
-        cache = getattr(past_key_values, "self_attention_cache", past_key_values)
-        hidden = self.decoder.step(self.embedding, decoder_input_ids, self._memories(encoder_outputs), cache)
-        logits = self.embedding.logits(hidden).float()
-        return Seq2SeqLMOutput(logits=logits, past_key_values=past_key_values)
-
-    # -- what GenerationMixin asks for
-
-    def get_encoder(self, modality: str | None = None) -> Any:
-        return _EncoderForGeneration(self)
-
-    def get_input_embeddings(self) -> nn.Module:
-        return self.embedding
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        assert isinstance(value, TokenEmbedding)
-        self.embedding = value
-
-    def get_output_embeddings(self) -> None:
-        return None  # logits are the product with the input embedding
-
-
-class _EncoderForGeneration:
-    """`SfatModel.encode` in the shape that `generate` calls."""
-
-    def __init__(self, model: SfatModel) -> None:
-        self.model = model
-
-    def forward(self, **kwargs: Any) -> SfatEncoding:
-        return self.model.encode({name: value for name, value in kwargs.items() if isinstance(value, Tensor)})
-
-    __call__ = forward
