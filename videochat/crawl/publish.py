@@ -31,8 +31,8 @@ OLD = "old"
 class PartVideo:
     """The video of one part. start_ms: the VOD's time of its first frame. reasons: what is wrong with it, if anything.
 
-    path None: there is none (chat alone was wanted, or it failed). audit: figures, JSON-able. muted_ms: intervals on the
-    VOD's clock as the playlist has them, None if only the facts tell.
+    path None: there is none (chat alone was wanted, or it failed). audit: figures, JSON-able. muted_ms: intervals on
+    the VOD's clock as the playlist has them, None if only the facts tell.
     """
 
     path: Path | None
