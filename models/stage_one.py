@@ -18,7 +18,6 @@ from .batches import comment_text
 from .encoder import ContextEncoder, MlmModel, TokenEmbedding
 from .layers import initialise
 from .tokenizer import canonical, encoder_of
-from .training import StageSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -48,12 +47,7 @@ def pretrain_context(
     log = mlm.pretrain(
         pretrained,
         [encode(*key, config.max_comment_tokens) for key in sorted(keys)],
-        settings=StageSettings(
-            epochs=settings.mlm_epochs,
-            batch_size=settings.mlm_batch_size,
-            learning_rate=settings.mlm_learning_rate,
-            weight_decay=settings.weight_decay,
-        ),
+        settings=settings.mlm,
         seed=context.seed,
         identity={
             "data": context.dataset.digest,

@@ -75,6 +75,36 @@ class TrainingSettings:
     null_probability: float = 0.1
     limit: int = 0
 
+    def __post_init__(self) -> None:
+        for name, least in (("vocab_size", 1), ("responses_per_clip", 1), ("limit", 0)):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} is {getattr(self, name)}", fix=f"make it {least} or more")
+        if not 0 <= self.null_probability <= 1:
+            raise UsageError(f"null_probability is {self.null_probability}", fix="make it between 0 and 1")
+        _ = self.mlm, self.answers  # wrong ones raise before any work
+
+    @property
+    def mlm(self) -> StageSettings:
+        """Stage 1."""
+        return StageSettings(
+            epochs=self.mlm_epochs,
+            batch_size=self.mlm_batch_size,
+            learning_rate=self.mlm_learning_rate,
+            weight_decay=self.weight_decay,
+        )
+
+    @property
+    def answers(self) -> StageSettings:
+        """Stage 2."""
+        return StageSettings(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            patience=self.patience,
+            max_minutes=self.max_minutes,
+        )
+
 
 def trained_tokenizer(context: LoadContext, settings: TrainingSettings) -> PreTrainedTokenizerFast:
     """A byte-level BPE of the training split's chat."""
@@ -163,7 +193,7 @@ def _as(kind: type, name: str, value: Any) -> Any:
         if kind is int and float(value) != int(float(value)):
             raise ValueError
         return kind(value)
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}[kind]
         raise UsageError(f"{name} is {value!r}, not {words}", fix=f"write --set {name}= with {words}") from None
 
@@ -217,14 +247,7 @@ def train(context: LoadContext, recipe: Recipe, *, name: str, **variant: Any) ->
             null_probability=settings.null_probability,
         ),
         evaluate=(lambda m: dev_loss(m, dev, collator)) if dev else None,
-        settings=StageSettings(
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            patience=settings.patience,
-            max_minutes=settings.max_minutes,
-        ),
+        settings=settings.answers,
         seed=context.seed,
         state_path=state_path,
         device=context.device,

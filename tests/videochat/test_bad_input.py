@@ -293,6 +293,8 @@ def test_a_damaged_file_is_said_on_one_line(tmp_path: Path) -> None:
         ("train --model random", "random is not a trained model"),
         ("train --set epochs=x", "epochs is 'x', not a whole number"),
         ("train --set epochs=1.5", "epochs is 1.5, not a whole number"),
+        ("train --set epochs=1e400", "epochs is inf, not a whole number"),
+        ("train --set mlm_batch_size=0", "batch_size is 0"),
         ("train --set epoch=1", "unknown training option 'epoch'"),
         ("train --set learning_rate=nan", "learning_rate is nan"),
         ("train --set max_minutes=nan", "max_minutes is nan"),
