@@ -1,0 +1,1 @@
+"""The network of the SFAT authors' released code, tensor for tensor."""
