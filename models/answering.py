@@ -37,7 +37,7 @@ class Encoding(ModelOutput):
     last_hidden_state: Tensor | None = None
     kv: Tensor | None = None
     mask: Tensor | None = None
-    sizes: tuple[int, ...] = ()
+    sizes: tuple[int, ...] | None = None
 
 
 class AnsweringModel(PreTrainedModel, GenerationMixin):

@@ -6,6 +6,7 @@ One more variant of a model is one line here; one more model a folder and one li
 from __future__ import annotations
 
 from functools import partial
+from importlib import import_module
 
 from videochat.commenter import MODELS, Commenter, LoadContext, ModelEntry
 
@@ -18,16 +19,19 @@ SFAT_VARIANTS = {
 }
 
 
-def _load_sfat(context: LoadContext, *, name: str) -> Commenter:
-    from .sfat.train import load
+# name -> (folder, summary) of the models that have no variants; their train.py offers train and load
+TRAINED = {
+    "klvcg-style": ("klvcg", "KLVCG-style: frames, slots of chat and retrieved knowledge in a cross encoder"),
+}
 
-    return load(context, name=name)
+
+def _load(context: LoadContext, *, folder: str, name: str) -> Commenter:
+    commenter: Commenter = import_module(f".{folder}.train", __package__).load(context, name=name)
+    return commenter
 
 
-def _train_sfat(context: LoadContext, *, name: str, pooling: str) -> None:
-    from .sfat.train import train
-
-    train(context, name=name, pooling=pooling)
+def _train(context: LoadContext, *, folder: str, name: str, **variant: str) -> None:
+    import_module(f".{folder}.train", __package__).train(context, name=name, **variant)
 
 
 def _load_zero_shot(context: LoadContext) -> Commenter:
@@ -42,8 +46,18 @@ for _name, (_pooling, _summary) in SFAT_VARIANTS.items():
         ModelEntry(
             name=_name,
             summary=_summary,
-            load=partial(_load_sfat, name=_name),
-            train=partial(_train_sfat, name=_name, pooling=_pooling),
+            load=partial(_load, folder="sfat", name=_name),
+            train=partial(_train, folder="sfat", name=_name, pooling=_pooling),
+        ),
+    )
+for _name, (_folder, _summary) in TRAINED.items():
+    MODELS.add(
+        _name,
+        ModelEntry(
+            name=_name,
+            summary=_summary,
+            load=partial(_load, folder=_folder, name=_name),
+            train=partial(_train, folder=_folder, name=_name),
         ),
     )
 MODELS.add(

@@ -74,15 +74,23 @@ class Decoder(nn.Module):
         return Memory(torch.stack(kv).permute(2, 0, 1, 3, 4, 5), mask_BM)
 
     def packed(
-        self, embedding: TokenEmbedding, ids_S: Tensor, packing: Packing, clip_S: Tensor, memories: Sequence[Memory]
+        self,
+        embedding: TokenEmbedding,
+        ids_S: Tensor,
+        packing: Packing,
+        clip_S: Tensor,
+        memories: Sequence[Memory],
+        *,
+        causal: bool = True,
     ) -> Tensor:
-        """Packed sequences, each belonging to clip clip_S -> normalised states (S, W)."""
+        """Packed sequences, each belonging to clip clip_S -> normalised states (S, W). causal: a token sees none after
+        it, as in training and ranking; without, it sees its whole sequence (for pretraining on masked tokens)."""
         folding = fold(clip_S, memories[0].mask.shape[0])
         hidden = self.dropout(embedding.embed(ids_S, packing.position_S))
         for index, layer in enumerate(self.layers):
             hidden = layer(
                 hidden,
-                lambda q, k, v: attend_within(q, k, v, packing, causal=True),
+                lambda q, k, v: attend_within(q, k, v, packing, causal=causal),
                 [
                     lambda q, m=memory, i=index: attend_folded(q, lambda x: m.attend(i, x), folding)
                     for memory in memories

@@ -27,7 +27,9 @@ IGNORED = -100
 FORMAT = 1  # raise when the same settings would give another result
 
 
-def mask_tokens(ids: Tensor, lengths: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+def mask_tokens(
+    ids: Tensor, lengths: Tensor, random: np.random.Generator, *, probability: float = MASK_PROBABILITY
+) -> tuple[Tensor, Tensor]:
     """Mask tokens of padded rows (U, L) -> (masked ids, labels), labels IGNORED where nothing was masked.
 
     Begin, end and padding are never chosen. At least one token of the whole batch is, if there is any.
@@ -35,7 +37,7 @@ def mask_tokens(ids: Tensor, lengths: Tensor, random: np.random.Generator) -> tu
     place = np.arange(ids.shape[1])
     inner = (place > 0) & (place < lengths.numpy()[:, None] - 1) & (ids.numpy() >= len(SPECIAL))
     draws = random.random(inner.shape)
-    chosen = inner & (draws < MASK_PROBABILITY)
+    chosen = inner & (draws < probability)
     if not chosen.any() and inner.any():
         chosen.flat[np.where(inner, draws, 2.0).argmin()] = True
     mask = torch.from_numpy(chosen)
