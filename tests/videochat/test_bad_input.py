@@ -252,7 +252,7 @@ def test_usage_errors_have_the_shape_of_all_others(run: Run) -> None:
         (OSError(errno.ENOSPC, "No space left on device"), "error: the disk is full"),
         (OSError(errno.EFBIG, "File too large"), "error: the disk is full"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "error: the disk is full"),
-        (OSError(errno.EROFS, "Read-only file system", "w/x"), "Read-only file system: 'w/x'"),
+        (OSError(errno.EROFS, "Read-only file system", "w/x"), "error: w/x: Read-only file system"),
         (MemoryError(), "error: the memory is full"),
         (KeyError("x"), "error: unexpected KeyError in test_bad_input.py"),
     ],
@@ -397,6 +397,36 @@ def test_what_is_odd_about_a_chat_is_shown(tmp_path: Path, chat: Path, run: Run)
     assert "3 messages" in out
     assert "2 malformed-message" in out
     assert "1 negative-offset" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--offset-ms 99999999999999", "offset_ms is 99999999999999"),
+        ("--offset-ms -99999999999", "offset_ms is -99999999999"),
+        ("--duration-ms 99999999999999", "duration_ms is 99999999999999"),
+        ("--language klingon", "language is 'klingon'"),
+    ],
+)
+def test_numbers_that_fit_no_clock(tmp_path: Path, chat: Path, run: Run, options: str, said: str) -> None:
+    code, _, err = run("import", "--chat", chat, "--category", "X", *options.split(), "--data", tmp_path / "w")
+    assert code == 2
+    assert said in err
+
+
+def test_an_info_file_that_says_two_months(tmp_path: Path, chat: Path, run: Run) -> None:
+    info = tmp_path / "info.json"
+    info.write_text(json.dumps({"id": "v1", "extractor_key": "TwitchVod", "duration": 5e6}))
+    options = ("--info", info, "--workers", 1, "--data", tmp_path / "w")
+    code, out, _ = run("import", "--chat", chat, "--category", "X", *options)
+    assert code == 3
+    assert "impossible-duration" in out
+
+
+def test_an_option_without_its_value_names_the_command(run: Run) -> None:
+    code, _, err = run("import", "--category")
+    assert code == 2
+    assert "fix: see `videochat import --help`" in err
 
 
 def test_a_chat_without_messages_is_not_called_a_live_capture(tmp_path: Path, chat: Path, run: Run) -> None:

@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         code = error.exit_code
     except click.UsageError as error:
-        code = _usage(error)
+        code = _usage(error, sys.argv[1:] if arguments is None else arguments)
     except click.ClickException as error:
         code = _fail(error.format_message(), "", error.exit_code)
     except VideochatError as error:
@@ -121,8 +121,9 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _usage(error: click.UsageError) -> int:
-    command = error.ctx.command_path if error.ctx else "videochat"
+def _usage(error: click.UsageError, arguments: list[str]) -> int:
+    named = next((f"videochat {word}" for word in arguments if word in COMMANDS), "videochat")
+    command = error.ctx.command_path if error.ctx else named
     what = error.format_message().rstrip(".").replace("\n", " ")
     return _fail(what[:1].lower() + what[1:], f"see `{command} --help`", error.exit_code)
 
@@ -138,6 +139,7 @@ def _unexpected(error: Exception) -> int:
         what = "a worker process was ended from outside, most often for want of memory"
         return _fail(what, "run the same command again, with fewer --workers", 1)
     if isinstance(error, OSError):
+        what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else what
         return _fail(what, "check the path, its permissions and the disk, then run the same command again", 1)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(frame.filename).name}, line {frame.lineno}"

@@ -14,12 +14,16 @@ import difflib
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+
+MAX_DURATION_MS = 2**31 - 1  # times are int32 on the recording's clock: 24 days
+MAX_SHIFT_MS = 86_400_000  # what chat_store leaves free of that clock for offset_ms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +64,12 @@ class ImportItem:
             raise UsageError(f"{self.chat.name}: features_clip or feature times without features", fix="give features")
         if self.feature_step_ms is not None and not self.feature_step_ms > 0:
             raise UsageError(f"feature_step_ms is {self.feature_step_ms}", fix="milliseconds between frames, > 0")
-        if self.duration_ms is not None and self.duration_ms <= 0:
-            raise UsageError(f"duration_ms is {self.duration_ms}", fix="milliseconds, > 0")
+        if self.duration_ms is not None and not 0 < self.duration_ms <= MAX_DURATION_MS:
+            raise UsageError(f"duration_ms is {self.duration_ms}", fix=f"milliseconds, 1 to {MAX_DURATION_MS}")
+        if abs(self.offset_ms) > MAX_SHIFT_MS:
+            raise UsageError(f"offset_ms is {self.offset_ms}", fix=f"milliseconds, at most a day ({MAX_SHIFT_MS})")
+        if self.language and not re.fullmatch("[a-z]{2}", self.language):
+            raise UsageError(f"language is {self.language!r}", fix="two letters of ISO 639-1 such as en, or '' for any")
 
     @property
     def recording_id(self) -> str:

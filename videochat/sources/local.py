@@ -33,7 +33,7 @@ from .chat_file import ChatFile
 from .chat_store import StoredChat, store_chat
 from .features import write_features
 from .formats import Notes
-from .items import ImportItem, read_list
+from .items import MAX_DURATION_MS, ImportItem, read_list
 from .recognise import recognise
 from .video_info import VideoFacts, find_info, read_info
 
@@ -206,6 +206,13 @@ def _stage(
         ) | {"sha256": digest_file(folder / "features.npz")}
         origin["features_model"] = item.features_clip
     duration_ms, origin["duration_from"] = _duration(item, facts, notes, chat, origin)
+    if duration_ms > MAX_DURATION_MS:
+        what = f"{item.chat.name} would be {duration_ms / 86_400_000:,.0f} days long"
+        raise BadRecording(
+            "impossible-duration",
+            f"{what} ({origin['duration_from']})",
+            fix="pass duration_ms; at most 24 days fit the clock",
+        )
     if past := int((chat.offsets_ms + item.offset_ms >= duration_ms).sum()):
         notes.oddities["past-end"] += past
     origin["text_only"] = video is None and item.features is None
