@@ -41,7 +41,7 @@ def mask_tokens(
     if not chosen.any() and inner.any():
         chosen.flat[np.where(inner, draws, 2.0).argmin()] = True
     mask = torch.from_numpy(chosen)
-    return ids.masked_fill(mask, MASK), ids.masked_fill(~mask, IGNORED)
+    return ids.masked_fill(mask, mask_id), ids.masked_fill(~mask, IGNORED)
 
 
 def pretrain(
@@ -53,10 +53,11 @@ def pretrain(
     identity: dict[str, object],
     folder: Path,
     device: str = "cpu",
+    mask_id: int = MASK,
 ) -> list[dict[str, object]]:
     """Train `model` on these comments (token ids with begin and end), or load what the same call gave before.
 
-    identity: digests of data and tokenizer, and the shape of the encoder. Returns the training log.
+    identity: digests of data and tokenizer, and the shape of the encoder. mask_id: the tokenizer's [MASK]. Returns the training log.
     """
     from safetensors.torch import save_file
 
@@ -67,7 +68,7 @@ def pretrain(
 
     def batch(indices: np.ndarray, random: np.random.Generator) -> dict[str, Tensor]:
         ids, lengths = pad([comments[index] for index in indices])
-        masked, labels = mask_tokens(ids, lengths, random)
+        masked, labels = mask_tokens(ids, lengths, random, mask_id)
         return {"ids": masked, "lengths": lengths, "labels": labels}
 
     result = run_stage(
