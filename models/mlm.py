@@ -28,7 +28,12 @@ FORMAT = 1  # raise when the same settings would give another result
 
 
 def mask_tokens(
-    ids: Tensor, lengths: Tensor, random: np.random.Generator, *, probability: float = MASK_PROBABILITY
+    ids: Tensor,
+    lengths: Tensor,
+    random: np.random.Generator,
+    *,
+    probability: float = MASK_PROBABILITY,
+    mask_id: int = MASK,
 ) -> tuple[Tensor, Tensor]:
     """Mask tokens of padded rows (U, L) -> (masked ids, labels), labels IGNORED where nothing was masked.
 
@@ -57,7 +62,8 @@ def pretrain(
 ) -> list[dict[str, object]]:
     """Train `model` on these comments (token ids with begin and end), or load what the same call gave before.
 
-    identity: digests of data and tokenizer, and the shape of the encoder. mask_id: the tokenizer's [MASK]. Returns the training log.
+    identity: digests of data and tokenizer, and the shape of the encoder. mask_id: the tokenizer's [MASK].
+    Returns the training log.
     """
     from safetensors.torch import save_file
 
@@ -68,7 +74,7 @@ def pretrain(
 
     def batch(indices: np.ndarray, random: np.random.Generator) -> dict[str, Tensor]:
         ids, lengths = pad([comments[index] for index in indices])
-        masked, labels = mask_tokens(ids, lengths, random, mask_id)
+        masked, labels = mask_tokens(ids, lengths, random, mask_id=mask_id)
         return {"ids": masked, "lengths": lengths, "labels": labels}
 
     result = run_stage(

@@ -45,6 +45,8 @@ class SfatReleasedConfig(PretrainedConfig):
     the model (`clip_text` holds the fields of its CLIPTextConfig), trained with the rest or not.
     max_context_comments: the latest so many count (15: the released evaluation). max_comment_tokens,
     max_response_tokens: longer texts are cut; without [CLS] and [SEP], so 8 are the released 10.
+    bert, clip_text_model: the pretrained models, by name or folder, whose weights and word pieces the training started
+    from; "": none, and a tokenizer trained on the corpus.
     count_padding: the loss counts padding up to the full length, as the released one does.
     """
 
@@ -76,6 +78,8 @@ class SfatReleasedConfig(PretrainedConfig):
         max_comment_tokens: int = 8,
         max_response_tokens: int = 8,
         count_padding: bool = True,
+        bert: str = "",
+        clip_text_model: str = "",
         pad_token_id: int = 0,
         bos_token_id: int = 1,
         eos_token_id: int = 2,
@@ -124,6 +128,8 @@ class SfatReleasedConfig(PretrainedConfig):
         self.max_comment_tokens = max_comment_tokens
         self.max_response_tokens = max_response_tokens
         self.count_padding = count_padding
+        self.bert = bert
+        self.clip_text_model = clip_text_model
         common = {
             "pad_token_id": pad_token_id,
             "bos_token_id": bos_token_id,

@@ -1,5 +1,7 @@
 """A checkpoint of the authors' code, or any state dict with its names, as a checkpoint of `SfatReleasedModel`.
 
+    convert(Path("checkpoint_0.0001_199e.pth"), Path("out"), tokenizer="prajjwal1/bert-mini")
+
 Files are untrusted: safetensors, or torch's format with `weights_only`, which builds tensors and plain containers and
 runs nothing else. The sizes are read off the tensors; how many heads there are cannot be, and is the released number.
 """
@@ -12,12 +14,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import GenerationConfig
 
 from videochat.errors import Damaged, Mismatch, MissingInput
 
+from .. import checkpoint
 from .config import SfatReleasedConfig
 from .model import SfatReleasedModel
 from .names import TABLE, from_released, num_layers
+from .pretrained import word_pieces
 
 HEAD_WIDTH = 64  # of BERT and of CLIP's text tower: heads = width / 64
 
@@ -116,3 +121,55 @@ def model_of(state: Mapping[str, Tensor], **fields: Any) -> SfatReleasedModel:
     except RuntimeError as error:
         raise Mismatch(f"the tensors do not fit together: {error}", fix="give the whole state dict") from error
     return model.eval()
+
+
+def convert(source: Path, folder: Path, *, tokenizer: str, **fields: Any) -> dict[str, Any]:
+    """Write `source` as a checkpoint in `folder`; returns its training.json.
+
+    tokenizer: see `pretrained.word_pieces`. fields: see `config_of`.
+    """
+    from videochat.files import digest_file
+
+    state = read_state(source)
+    model = model_of(state, **fields)
+    pieces = word_pieces(tokenizer)
+    if len(pieces) != model.config.vocab_size:
+        raise Mismatch(
+            f"{tokenizer} has {len(pieces)} word pieces, the weights {model.config.vocab_size}",
+            fix="give the tokenizer that the weights were trained with",
+        )
+    config = model.config
+    for kind in ("pad", "bos", "eos"):
+        setattr(config, f"{kind}_token_id", getattr(pieces, f"{kind}_token_id"))
+    config.decoder_start_token_id = config.bos_token_id
+    config.bert = tokenizer
+    model.generation_config = GenerationConfig.from_model_config(config)
+    info: dict[str, Any] = {
+        "format": checkpoint.FORMAT,
+        "converted": {"file": source.name, "sha256": digest_file(source)},
+        "model": "sfat-released",
+        "needs": sorted(config.needs),
+        "clip_dim": config.clip_dim,
+        "clip_fingerprint": None,
+        "data_digest": "",
+        "seed": 0,
+        "train_recordings": [],
+        "num_parameters": sum(p.numel() for p in model.parameters()),
+    }
+    checkpoint.write(folder, model, pieces, info, [], _card(info))
+    return info
+
+
+def _card(info: dict[str, Any]) -> str:
+    return f"""---
+library_name: transformers
+license: other
+---
+
+# {info["model"]}, converted
+
+Weights of `{info["converted"]["file"]}` (sha256 `{info["converted"]["sha256"][:12]}`), which carry the parameter names
+of the SFAT authors' released code, as a checkpoint of `videochat.models.sfat_released`: {info["num_parameters"]:,}
+parameters. What they were trained on, and under which licence they may be used, this tool does not know: ask whoever
+made them. They expect CLIP ViT-B/32 features of {info["clip_dim"]} dimensions.
+"""

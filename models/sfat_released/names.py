@@ -87,7 +87,8 @@ def _decoder() -> Iterator[Link]:
     yield from _same("comment_decoder.fc", "embedding.output")
 
 
-TABLE: tuple[Link, ...] = (*_bert(), *_video(), *_decoder())
+BERT: tuple[Link, ...] = tuple(_bert())
+TABLE: tuple[Link, ...] = (*BERT, *_video(), *_decoder())
 TOWER = {  # CLIP's text tower keeps the names that transformers gives it
     "video_encoder.clip.text_model.": "text_tower.text_model.",
     "video_encoder.clip.text_projection.": "text_tower.text_projection.",
@@ -136,6 +137,17 @@ def _split(rows: Tensor, parts: Parts, layer: int) -> dict[str, Tensor]:
     }
 
 
+def through(links: tuple[Link, ...], state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], set[str]]:
+    """Our tensors by these links, and the released names that were read."""
+    ours: dict[str, Tensor] = {}
+    used: set[str] = set()
+    for link in links:
+        for layer in range(num_layers(set(state), link)):
+            ours |= _split(_rows(link.released, layer, state), link.ours, layer)
+            used |= {name.format(layer) for name, _ in link.released}
+    return ours, used
+
+
 def from_released(state: Mapping[str, Tensor], *, text_tower: bool) -> dict[str, Tensor]:
     """Released names to those of `SfatReleasedModel`. Raises Mismatch for a name that is missing or unknown, and where
     the two names of the shared embeddings disagree."""
@@ -144,13 +156,8 @@ def from_released(state: Mapping[str, Tensor], *, text_tower: bool) -> dict[str,
         first, tensor = SHARED[1] + name.removeprefix(SHARED[0]), state.pop(name)
         if not torch.equal(state.setdefault(first, tensor), tensor):
             raise Mismatch(f"{name} and {first} differ, and are one module", fix="give one of them")
-    ours: dict[str, Tensor] = {}
-    used: set[str] = set()
-    for link in TABLE:
-        for layer in range(num_layers(set(state), link)):
-            ours |= _split(_rows(link.released, layer, state), link.ours, layer)
-            used |= {name.format(layer) for name, _ in link.released}
-    for name in set(state) - used:
+    ours, used = through(TABLE, state)
+    for name in sorted(set(state) - used):
         if any(re.fullmatch(pattern, name) for pattern, _ in UNUSED):
             continue
         start = next((start for start in TOWER if name.startswith(start)), None)
