@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -19,6 +20,7 @@ from videochat.cli import data as data_commands
 from videochat.cli import main
 from videochat.errors import Damaged, UsageError
 from videochat.files import unfinished
+from videochat.sources.items import ImportItem
 from videochat.workspace import Settings, Workspace
 
 
@@ -423,6 +425,19 @@ def test_an_info_file_that_says_two_months(tmp_path: Path, chat: Path, run: Run)
     assert "impossible-duration" in out
 
 
+def test_the_help_of_import_names_every_column_of_a_list(run: Run) -> None:
+    code, out, _ = run("import", "--help")
+    assert code == 0
+    assert [field.name for field in dataclasses.fields(ImportItem) if field.name not in out] == []
+
+
+def test_an_impossible_sample_makes_no_workspace(tmp_path: Path, run: Run) -> None:
+    code, _, err = run("sample", "--minutes", "nan", "--data", tmp_path / "w")
+    assert code == 2
+    assert "nan minutes" in err
+    assert not (tmp_path / "w").exists()
+
+
 def test_an_option_without_its_value_names_the_command(run: Run) -> None:
     code, _, err = run("import", "--category")
     assert code == 2
@@ -562,7 +577,8 @@ def test_workers_end_with_their_killed_command(tmp_path: Path) -> None:
     (tmp_path / "command.py").write_text(
         "import sys\n"
         "from videochat.engines.local import run_step\n"
-        "from videochat.workspace import Workspace\n"
+        "from videochat.sources.items import ImportItem
+from videochat.workspace import Workspace\n"
         "from waiting import Item, wait\n"
         "if __name__ == '__main__':\n"
         "    workspace = Workspace.open(sys.argv[1], create=True)\n"

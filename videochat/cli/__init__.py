@@ -85,7 +85,8 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Start with:  videochat demo     or:  videochat COMMAND --help",
+    epilog="Start with:  videochat demo     or:  videochat COMMAND --help\n\nExit codes: 0 done, 1 failed, 2 usage, "
+    "3 finished but some recordings failed, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="videochat")
 def cli() -> None:

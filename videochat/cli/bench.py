@@ -44,8 +44,10 @@ def model_option(help_text: str) -> Callable[[F], F]:
     return click.option("--model", "models", cls=_Models, multiple=True, help=help_text)
 
 
-limit_clips_option = click.option("--limit", type=click.IntRange(min=1), help="Take N clips of each split, for a try.")
-seed_option = click.option("--seed", type=int, help="Seed of the training.  [default: the workspace's]")
+limit_clips_option = click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Take N clips of each split, for a try."
+)
+seed_option = click.option("--seed", type=int, metavar="N", help="Seed of the training.  [default: the workspace's]")
 set_option = click.option(
     "--set",
     "settings",
@@ -77,7 +79,7 @@ def _options(settings: tuple[str, ...], seed: int | None) -> dict[str, Any]:
 @click.command()
 @data_option
 @protocol_option
-@click.option("--k", type=click.IntRange(min=2), default=10, show_default=True, help="Candidates a clip.")
+@click.option("--k", type=click.IntRange(min=2), metavar="N", default=10, show_default=True, help="Candidates a clip.")
 @click.option("--limit", type=click.IntRange(min=1), hidden=True)
 @dry_run_option
 @json_option
@@ -106,7 +108,7 @@ def candidates(data: Path, protocol: str | None, k: int, limit: int | None, dry_
 
 @click.command()
 @data_option
-@model_option("The model to train; may be given several times.")
+@model_option("The model to train; may be given several times.  [default: sfat]")
 @device_option
 @seed_option
 @set_option
@@ -157,7 +159,7 @@ def train(
 
 @click.command()
 @data_option
-@model_option("A model or scorer to rank; may be given several times.")
+@model_option("A model or scorer to rank; may be given several times.  [default: sfat]")
 @protocol_option
 @device_option
 @click.option("--train", "train_first", is_flag=True, help="Train models that have no checkpoint.")
@@ -238,7 +240,7 @@ def _planned_sets(workspace: Workspace, dataset: Dataset, protocol: str) -> Cand
 @click.command()
 @data_option
 @click.option("--run", "run_path", type=click.Path(path_type=Path), help="A run folder.  [default: the latest]")
-@click.option("--clips", type=click.IntRange(min=0), default=6, show_default=True, help="Clips to show.")
+@click.option("--clips", type=click.IntRange(min=0), metavar="N", default=6, show_default=True, help="Clips to show.")
 @json_option
 @example("videochat report --clips 8")
 def report(data: Path, run_path: Path | None, clips: int, as_json: bool) -> int:

@@ -36,8 +36,10 @@ SAMPLE_FRACTIONS = (0.66, 0.1, 0.24)  # a simulated world needs 10 test channels
 
 @click.command()
 @data_option
-@click.option("--recordings", type=click.IntRange(min=1), default=12, show_default=True, help="How many.")
-@click.option("--minutes", type=click.FloatRange(min=1), default=12, show_default=True, help="Length of each.")
+@click.option("--recordings", type=click.IntRange(min=1), metavar="N", default=12, show_default=True, help="How many.")
+@click.option(
+    "--minutes", type=click.FloatRange(min=1), metavar="N", default=12, show_default=True, help="Length of each."
+)
 @click.option(
     "--world",
     type=click.Choice(["screen", "beyond", "unrelated"]),
@@ -45,9 +47,11 @@ SAMPLE_FRACTIONS = (0.66, 0.1, 0.24)  # a simulated world needs 10 test channels
     show_default=True,
     help="What the chat refers to: the screen, something before the clip's frames, nothing shown.",
 )
-@click.option("--seed", type=int, help="Equal seeds give equal bytes.  [default: the workspace's, 0 for a new one]")
+@click.option(
+    "--seed", type=int, metavar="N", help="Equal seeds give equal bytes.  [default: the workspace's, 0 for a new one]"
+)
 @workers_option
-@click.option("--limit", type=click.IntRange(min=1), help="Make at most N of them now.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Make at most N of them now.")
 @dry_run_option
 @json_option
 @example("videochat sample --recordings 12 --minutes 12 --data sample-world")
@@ -69,8 +73,9 @@ def sample(
     """
     from ..sample import generate as sampling
 
+    plan = sampling.plan(num_recordings=recordings, minutes=minutes)
     if dry_run:
-        emit_plan("sample", sampling.plan(num_recordings=recordings, minutes=minutes), as_json)
+        emit_plan("sample", plan, as_json)
         return 0
     new = {"clip": "sample", "split_fractions": SAMPLE_FRACTIONS}  # of a new workspace; an old one keeps its own
     workspace = Workspace.open(data, create=True, **_seed(seed), **({} if _is_workspace(data) else new))
@@ -84,23 +89,27 @@ def sample(
 
 @click.command("import")
 @data_option
-@click.option("--chat", type=EXISTING_FILE, help="The chat file; its format is recognised by content.")
+@click.option("--chat", type=EXISTING_FILE, help="The chat file, needed without --list; its format is told by content.")
 @click.option("--video", type=EXISTING_FILE, help="The video. Without one the recording is text-only.")
-@click.option("--category", help="The game or topic, such as 'Minecraft'.")
+@click.option("--category", help="The game or topic, such as 'Minecraft'; needed with --chat.")
 @click.option("--channel", default="", help="The channel. Without it the recording counts as a channel of its own.")
 @click.option("--language", default="en", show_default=True, help="ISO 639-1 code; '' keeps every language.")
 @click.option("--title", default="", help="A title, kept in raw data only.")
-@click.option("--offset-ms", type=int, default=0, show_default=True, help="Added to chat times to meet the video.")
-@click.option("--duration-ms", type=click.IntRange(min=1), help="Length, where no video tells it.")
+@click.option(
+    "--offset-ms", type=int, metavar="N", default=0, show_default=True, help="Added to chat times to meet the video."
+)
+@click.option("--duration-ms", type=click.IntRange(min=1), metavar="N", help="Length, where no video tells it.")
 @click.option("--info", type=EXISTING_FILE, help="A vod.json or info.json with id, channel, duration.")
 @click.option("--features", type=EXISTING_FILE, help="Frame features made elsewhere: .npy or .npz (N, D).")
 @click.option("--feature-times", type=EXISTING_FILE, help="Their timestamps in ms (.npy).")
-@click.option("--feature-step-ms", type=click.IntRange(min=1), help="Their distance in ms, where no times are given.")
+@click.option(
+    "--feature-step-ms", type=click.IntRange(min=1), metavar="N", help="Their distance in ms, where no times are given."
+)
 @click.option("--features-clip", default="", help="The CLIP that made them, such as ViT-B-32:openai.")
 @click.option("--platform", help="Where it comes from, such as twitch; with --platform-id it makes the id.")
 @click.option("--platform-id", help="The recording's id there.")
 @click.option("--replace", is_flag=True, help="Replace a recording of the same id and other content.")
-@click.option("--list", "list_file", type=EXISTING_FILE, help="A CSV or JSONL list of many recordings.")
+@click.option("--list", "list_file", type=EXISTING_FILE, help="Many recordings: a CSV or JSONL file, see above.")
 @limit_option
 @workers_option
 @dry_run_option
@@ -122,7 +131,9 @@ def import_(
     """Bring recordings and their chat into the workspace.
 
     Chat: GraphQL comment nodes, TwitchDownloader, v5/rechat, chat-downloader (JSON, JSONL), Bilibili XML, AcFun JSON,
-    CSV; gzip or not. Nothing is fetched from a network.
+    CSV; gzip or not. Nothing is fetched from a network. A --list has a column for each of the options chat, category,
+    video, channel, language, title, offset_ms, duration_ms, info, features, feature_times, feature_step_ms,
+    features_clip, platform, platform_id; only the first two are needed, and paths start at the list's folder.
     """
     from ..sources.local import ImportItem, import_recordings, plan_import, read_list
 
@@ -215,7 +226,11 @@ def clean(data: Path, limit: int | None, retry: str | None, workers: int | None,
 @click.command()
 @data_option
 @device_option
-@click.option("--clip", metavar="sample|NAME:PRETRAINED|FOLDER", help="The CLIP model.  [default: the workspace's]")
+@click.option(
+    "--clip",
+    metavar="sample|NAME:PRETRAINED|FOLDER",
+    help="The CLIP: the small one of simulated data, open_clip weights, a local folder.  [default: the workspace's]",
+)
 @click.option(
     "--mode",
     type=click.Choice(["exact", "keyframe"]),
@@ -224,7 +239,11 @@ def clean(data: Path, limit: int | None, retry: str | None, workers: int | None,
     help="exact: the frame on screen at each second; keyframe: the last keyframe by then, much faster.",
 )
 @click.option("--allow-untrained", is_flag=True, help="Accept a CLIP without trained weights.")
-@click.option("--reuse", type=click.Path(path_type=Path), help="Take frame features of equal videos from a workspace.")
+@click.option(
+    "--reuse",
+    type=click.Path(path_type=Path),
+    help="Another workspace: take the frame features of equal videos from it.",
+)
 @limit_option
 @retry_option
 @workers_option
@@ -294,7 +313,10 @@ def build(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Cut clips and write the shards with their card."""
+    """Cut clips and write the shards with their card.
+
+    If any recording has frame features, those without are left out and listed; --text-only takes all, without features.
+    """
     from ..build import build as run_build
     from ..build import plan_build
 

@@ -17,8 +17,10 @@ from .options import dry_run_option, emit, emit_plan, example, json_option
     show_default=True,
     help="A folder for the two workspaces, screen and unrelated.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the world and of the training.")
-@click.option("--limit", type=click.IntRange(min=5), help="Simulate N recordings instead of 60, for a try.")
+@click.option("--seed", type=int, metavar="N", default=0, show_default=True, help="Of the world and of the training.")
+@click.option(
+    "--limit", type=click.IntRange(min=5), metavar="N", help="Simulate N recordings instead of 60, for a try."
+)
 @dry_run_option
 @json_option
 @example("videochat demo\nvideochat demo --seed 1 --data demo-seed1")

@@ -26,7 +26,8 @@ STEPS = ("sample", "import", "crawl", "clean", "build-features")
 def validate(data: Path, folder: Path | None, as_json: bool) -> int:
     """Check shards and candidate sets against their schema.
 
-    FOLDER may be any folder with a dataset.json; without it the workspace is checked, candidate sets included.
+    FOLDER may be any folder with a dataset.json; without it the workspace is checked, candidate sets included. Exits
+    with 1 if a check fails.
     """
     from videochat.benchmark.validation import validate_candidates
 

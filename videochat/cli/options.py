@@ -27,8 +27,10 @@ data_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-limit_option = click.option("--limit", type=click.IntRange(min=1), help="Take at most N recordings.")
-workers_option = click.option("--workers", type=click.IntRange(min=1), help="Processes to use.  [default: all cores]")
+limit_option = click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take at most N recordings.")
+workers_option = click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="Processes to use.  [default: all cores]"
+)
 retry_option = click.option("--retry", metavar="failed[:CLASS]", help="Take only recordings that failed before.")
 device_option = click.option(
     "--device", type=click.Choice(["cpu", "cuda", "auto"]), default="auto", show_default=True, help="Where to compute."
