@@ -21,6 +21,9 @@ SFAT_VARIANTS = {
 
 # name -> (folder, summary) of the models that have no variants; their train.py offers train and load
 TRAINED = {
+    "tte-style": ("tte", "TTE-style: chat, transcript and every frame, read in that order"),
+    "livebot-style": ("livebot", "LiveBot-style: a Unified Transformer whose text encoder attends to the video"),
+    "videoic-style": ("videoic", "VideoIC-style: a topic for each second of chat, two views of the video"),
     "klvcg-style": ("klvcg", "KLVCG-style: frames, slots of chat and retrieved knowledge in a cross encoder"),
 }
 

@@ -88,8 +88,8 @@ class LikelihoodCommenter:
 
     @torch.inference_mode()
     def frame_weights(self, clips: Sequence[ClipView]) -> list[NDArray[np.float32]]:
-        """For each clip the weights of its frames, float32 (N,), summing to 1; [] for a model that sees none."""
-        if "frames" not in self.needs:
+        """For each clip the weights of its frames, float32 (N,), summing to 1; [] for a model that weighs none."""
+        if "frames" not in self.needs or not hasattr(self.model, "weigh_frames"):
             return []
         out: list[NDArray[np.float32]] = []
         for start in range(0, len(clips), BATCH_CLIPS):

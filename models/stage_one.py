@@ -6,9 +6,12 @@ whose encoders have the same shape share one result (see `videochat.models.mlm`)
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from videochat.commenter import LoadContext
 from videochat.files import digest_json
@@ -18,6 +21,7 @@ from .batches import comment_text
 from .encoder import ContextEncoder, MlmModel, TokenEmbedding
 from .layers import initialise
 from .tokenizer import canonical, encoder_of
+from .training import StageSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -32,32 +36,80 @@ def pretrain_context(
     if not settings.mlm_epochs:
         return []
     config = model.config
-    shape = {
+    shape = getattr(config, "context_shape", None) or {
         "width": config.width,
         "num_heads": config.num_heads,
         "hidden_width": config.feed_forward_width,
         "num_layers": config.num_context_layers,
         "dropout": config.dropout,
     }
-    torch.manual_seed(context.seed)
-    pretrained = MlmModel(TokenEmbedding(config.vocab_size, config.width), ContextEncoder(**shape))
-    pretrained.apply(lambda module: initialise(module, config.width))
-    encode = encoder_of(tokenizer)
     keys = {comment_text(c) for clip in context.dataset.clips("train") for c in (*clip.context, *clip.responses)}
+    return pretrain_encoder(
+        model.embedding,
+        model.context_encoder,
+        sorted(keys),
+        shape=shape,
+        max_tokens=config.max_comment_tokens,
+        context=context,
+        settings=settings,
+        tokenizer=tokenizer,
+    )
+
+
+def pretrain_encoder(
+    embedding: TokenEmbedding,
+    encoder: ContextEncoder,
+    texts: Sequence[tuple[str, tuple[str, ...]]],
+    *,
+    shape: dict[str, Any],
+    max_tokens: int,
+    context: LoadContext,
+    settings: TrainingSettings,
+    tokenizer: PreTrainedTokenizerFast,
+    goes_on: bool = False,
+) -> list[dict[str, Any]]:
+    """Fill `embedding` and `encoder`, an encoder of this shape, by MLM on (text, emotes). Returns the log.
+
+    goes_on: start from the weights that the chat's own stage 1 has left in them, and keep the embedding as it is;
+    otherwise start anew from the seed.
+    """
+    torch.manual_seed(context.seed)
+    pretrained = MlmModel(TokenEmbedding(embedding.num_embeddings, embedding.embedding_dim), ContextEncoder(**shape))
+    pretrained.apply(lambda module: initialise(module, embedding.embedding_dim))
+    identity = {
+        "data": context.dataset.digest,
+        "tokenizer": digest_json(canonical(tokenizer)),
+        "max_comment_tokens": max_tokens,
+        **shape,
+    }
+    if goes_on:
+        pretrained.embedding.load_state_dict(embedding.state_dict())
+        pretrained.encoder.load_state_dict(encoder.state_dict())
+        pretrained.embedding.requires_grad_(False)
+        identity |= {"texts": digest_json(texts), "starts_from": _digest_of(encoder)}
+    encode = encoder_of(tokenizer)
     log = mlm.pretrain(
         pretrained,
-        [encode(*key, config.max_comment_tokens) for key in sorted(keys)],
-        settings=settings.mlm,
+        [encode(*text, max_tokens) for text in texts],
+        settings=StageSettings(
+            epochs=settings.mlm_epochs,
+            batch_size=settings.mlm_batch_size,
+            learning_rate=settings.mlm_learning_rate,
+            weight_decay=settings.weight_decay,
+        ),
         seed=context.seed,
-        identity={
-            "data": context.dataset.digest,
-            "tokenizer": digest_json(canonical(tokenizer)),
-            "max_comment_tokens": config.max_comment_tokens,
-            **shape,
-        },
+        identity=identity,
         folder=context.checkpoint.parent,
         device=context.device,
     )
-    model.embedding.load_state_dict(pretrained.embedding.state_dict())
-    model.context_encoder.load_state_dict(pretrained.encoder.state_dict())
+    embedding.load_state_dict(pretrained.embedding.state_dict())
+    encoder.load_state_dict(pretrained.encoder.state_dict())
     return log
+
+
+def _digest_of(module: nn.Module) -> str:
+    """Digest of all weights, so that a result is never taken up on another start."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -81,3 +81,33 @@ def make_sfat(tokenizer: Any, clips: list[Clip]) -> Callable[..., Any]:
         return LikelihoodCommenter(f"sfat-{pooling}", SfatModel(config), tokenizer, collator)
 
     return make
+
+
+RECIPES = {
+    "tte": {"video_width": 32, "num_video_heads": 4, "video_feed_forward_width": 48, "num_context_layers": 2},
+    "livebot": {"num_encoder_layers": 2},
+    "videoic": {"max_comments_per_second": 2},
+}  # folder under models/ -> fields that keep it small
+
+
+@pytest.fixture(scope="session")
+def make_model(tokenizer: Any, make_sfat: Callable[..., Any]) -> Callable[..., Any]:
+    """An untrained model of a folder under models/ as a commenter; keywords are fields of its config."""
+
+    def make(folder: str = "sfat", *, seed: int = 0, **fields: Any) -> Any:
+        from importlib import import_module
+
+        import torch
+
+        from videochat.models.commenter import LikelihoodCommenter
+
+        if folder == "sfat":
+            return make_sfat(seed=seed, **fields)
+        recipe = import_module(f"videochat.models.{folder}.train").RECIPE
+        torch.manual_seed(seed)
+        shape = {"width": 32, "num_heads": 4, "feed_forward_width": 64, "num_decoder_layers": 2}
+        small = {**shape, **RECIPES[folder], "vocab_size": len(tokenizer), "clip_dim": DIM}
+        config = recipe.config(**{**small, **fields})
+        return LikelihoodCommenter(folder, recipe.model(config), tokenizer, recipe.collator(config, tokenizer, None))
+
+    return make

@@ -17,15 +17,16 @@ SFAT = [{"pooling": pooling} for pooling in ("semantic", "mean", "max", "none", 
     {"pooling": "semantic", "learn_temperature": True, "weighting": "dot", "aggregation": "recency"},
     {"pooling": "all", "cross_attention_order": "video_text", "num_fusion_layers": 0, "aggregation": "mean"},
 ]
-KINDS = [*SFAT, {"zero_shot": "mean"}, {"zero_shot": "max"}]
+LIKELIHOOD = [*SFAT, *({"folder": folder} for folder in ("tte", "livebot", "videoic"))]
+KINDS = [*LIKELIHOOD, {"zero_shot": "mean"}, {"zero_shot": "max"}]
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: "-".join(str(value) for value in kind.values()))
-def commenter(request: pytest.FixtureRequest, make_sfat: Callable[..., Any]) -> Any:
+def commenter(request: pytest.FixtureRequest, make_model: Callable[..., Any]) -> Any:
     from videochat.models.zero_shot import ClipZeroShot
 
     kind = dict(request.param)
-    return ClipZeroShot(pooling=kind["zero_shot"]) if "zero_shot" in kind else make_sfat(**kind)
+    return ClipZeroShot(pooling=kind["zero_shot"]) if "zero_shot" in kind else make_model(**kind)
 
 
 def close(left: ClipScores, right: ClipScores) -> None:
@@ -100,49 +101,50 @@ def test_no_clips_give_no_scores(commenter, texts):
     assert commenter.score([], [], texts) == []
 
 
-@pytest.fixture(params=SFAT, ids=lambda kind: "-".join(str(value) for value in kind.values()))
-def sfat(request: pytest.FixtureRequest, make_sfat: Callable[..., Any]) -> Any:
-    return make_sfat(**request.param)
+@pytest.fixture(params=LIKELIHOOD, ids=lambda kind: "-".join(str(value) for value in kind.values()))
+def likely(request: pytest.FixtureRequest, make_model: Callable[..., Any]) -> Any:
+    """A model with log-likelihoods and `generate`."""
+    return make_model(**request.param)
 
 
-def test_shared_scoring_equals_a_plain_forward_for_each_candidate(sfat, views, texts):
+def test_shared_scoring_equals_a_plain_forward_for_each_candidate(likely, views, texts):
     import torch
 
     rows = list(range(8))
-    found = sfat.score(views[2:3], [rows], texts)[0]
-    batch = sfat.collator.clips(views[2:3])
+    found = likely.score(views[2:3], [rows], texts)[0]
+    batch = likely.collator.clips(views[2:3])
     for row in rows:
-        ids = torch.tensor([sfat.collator.response_ids(texts.texts[row])])
+        ids = torch.tensor([likely.collator.response_ids(texts.texts[row])])
         with torch.no_grad():
-            logits = sfat.model(**batch, decoder_input_ids=ids[:, :-1]).logits
+            logits = likely.model(**batch, decoder_input_ids=ids[:, :-1]).logits
         expected = logits.double().log_softmax(-1).gather(-1, ids[:, 1:, None]).sum()
         assert found.log_likelihood[row] == pytest.approx(float(expected), abs=1e-4)
         assert found.num_tokens[row] == ids.shape[1] - 1
 
 
-def test_null_likelihood_is_that_of_an_empty_clip(sfat, views, texts):
-    found = sfat.score(views[:1], [[0, 1, 2]], texts)[0]
-    empty = sfat.score([empty_view()], [[0, 1, 2]], texts)[0]
+def test_null_likelihood_is_that_of_an_empty_clip(likely, views, texts):
+    found = likely.score(views[:1], [[0, 1, 2]], texts)[0]
+    empty = likely.score([empty_view()], [[0, 1, 2]], texts)[0]
     np.testing.assert_allclose(found.null_log_likelihood, empty.log_likelihood, atol=1e-5)
 
 
-def test_greedy_generation_with_cache_equals_step_by_step_without(sfat, views):
+def test_greedy_generation_with_cache_equals_step_by_step_without(likely, views):
     import torch
 
     from videochat.models.generation import SaysSomething, comments_of
 
-    found = sfat.generate(views[:3], max_new_tokens=6)
-    rule = SaysSomething(sfat.tokenizer, start=1, max_new_tokens=6)
-    batch = sfat.collator.clips(views[:3])
-    ids = torch.full((3, 1), sfat.tokenizer.bos_token_id)
+    found = likely.generate(views[:3], max_new_tokens=6)
+    rule = SaysSomething(likely.tokenizer, start=1, max_new_tokens=6)
+    batch = likely.collator.clips(views[:3])
+    ids = torch.full((3, 1), likely.tokenizer.bos_token_id)
     ended = torch.zeros(3, dtype=torch.bool)
     for _ in range(6):
         with torch.no_grad():
-            best = rule(ids, sfat.model(**batch, decoder_input_ids=ids).logits[:, -1]).argmax(-1)
-        best = torch.where(ended, torch.full_like(best, sfat.tokenizer.pad_token_id), best)
-        ended |= best == sfat.tokenizer.eos_token_id
+            best = rule(ids, likely.model(**batch, decoder_input_ids=ids).logits[:, -1]).argmax(-1)
+        best = torch.where(ended, torch.full_like(best, likely.tokenizer.pad_token_id), best)
+        ended |= best == likely.tokenizer.eos_token_id
         ids = torch.cat([ids, best[:, None]], 1)
-    assert found == comments_of(sfat.tokenizer, ids)
+    assert found == comments_of(likely.tokenizer, ids)
     assert all(found)
 
 
@@ -153,17 +155,15 @@ def test_sampling_and_beams_run_and_follow_the_seed(make_sfat, views):
     assert len(sfat.generate(views[:2], max_new_tokens=5, num_beams=2)) == 2
 
 
-def test_weights_survive_saving_and_loading(sfat, views, tmp_path):
+def test_weights_survive_saving_and_loading(likely, views, tmp_path):
     """`from_pretrained` builds on the meta device: what is not a saved weight would come back as garbage."""
     import torch
 
-    from videochat.models.sfat.model import SfatModel
-
-    sfat.model.save_pretrained(tmp_path)
-    batch, ids = sfat.collator.clips(views[:4]), torch.tensor([[1, 5, 9]] * 4)
+    likely.model.save_pretrained(tmp_path)
+    batch, ids = likely.collator.clips(views[:4]), torch.tensor([[1, 5, 9]] * 4)
     with torch.no_grad():
-        expected = sfat.model(**batch, decoder_input_ids=ids).logits
-        found = SfatModel.from_pretrained(tmp_path).eval()(**batch, decoder_input_ids=ids).logits
+        expected = likely.model(**batch, decoder_input_ids=ids).logits
+        found = type(likely.model).from_pretrained(tmp_path).eval()(**batch, decoder_input_ids=ids).logits
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
 
 
@@ -193,17 +193,21 @@ def test_a_fresh_process_scores_as_the_one_that_saved(make_sfat, views, tmp_path
     torch.testing.assert_close(load_file(tmp_path / "logits.safetensors")["logits"], expected, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("pooling", ["semantic", "none", "all"])
-def test_one_batch_can_be_learnt_by_heart(make_sfat, clips, pooling):
+@pytest.mark.parametrize(
+    "kind",
+    [*({"pooling": pooling} for pooling in ("semantic", "none", "all")), *LIKELIHOOD[len(SFAT) :]],
+    ids=lambda kind: "-".join(kind.values()),
+)
+def test_one_batch_can_be_learnt_by_heart(make_model, clips, kind):
     import torch
 
     from videochat.models.examples import ResponseBatches, examples_of
 
-    sfat = make_sfat(pooling, dropout=0.0)
+    likely = make_model(**kind, dropout=0.0)
     examples = examples_of(clips[:4], max_context_comments=15)
-    draw = ResponseBatches(examples=examples, collator=sfat.collator, responses_per_clip=1, null_probability=0.0)
+    draw = ResponseBatches(examples=examples, collator=likely.collator, responses_per_clip=1, null_probability=0.0)
     batch = draw(np.arange(4), np.random.default_rng(0))
-    model = sfat.model.train()
+    model = likely.model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     first = model(**batch).loss.item()
     for _ in range(60):

@@ -1,0 +1,1 @@
+"""The Unified Transformer of LiveBot, on CLIP features and without a look ahead."""

@@ -1,0 +1,1 @@
+"""TTE, the three-stream model of LiveChat, on CLIP features."""
