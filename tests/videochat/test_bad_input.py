@@ -577,8 +577,7 @@ def test_workers_end_with_their_killed_command(tmp_path: Path) -> None:
     (tmp_path / "command.py").write_text(
         "import sys\n"
         "from videochat.engines.local import run_step\n"
-        "from videochat.sources.items import ImportItem
-from videochat.workspace import Workspace\n"
+        "from videochat.workspace import Workspace\n"
         "from waiting import Item, wait\n"
         "if __name__ == '__main__':\n"
         "    workspace = Workspace.open(sys.argv[1], create=True)\n"
