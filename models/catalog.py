@@ -21,6 +21,7 @@ SFAT_VARIANTS = {
 
 # name -> (folder, summary) of the models that have no variants; their train.py offers train and load
 TRAINED = {
+    "sfat-released": ("sfat_released", "SFAT as the authors' released code has it, tensor for tensor"),
     "tte-style": ("tte", "TTE-style: chat, transcript and every frame, read in that order"),
     "livebot-style": ("livebot", "LiveBot-style: a Unified Transformer whose text encoder attends to the video"),
     "videoic-style": ("videoic", "VideoIC-style: a topic for each second of chat, two views of the video"),
