@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,14 +84,54 @@ def make_sfat(tokenizer: Any, clips: list[Clip]) -> Callable[..., Any]:
 
 
 RECIPES = {
+    "sfat_released": {"num_context_heads": 4, "num_context_layers": 2, "num_video_layers": 2, "num_video_heads": 4},
     "tte": {"video_width": 32, "num_video_heads": 4, "video_feed_forward_width": 48, "num_context_layers": 2},
     "livebot": {"num_encoder_layers": 2},
     "videoic": {"max_comments_per_second": 2},
+    "klvcg": {"num_facts": 3},
 }  # folder under models/ -> fields that keep it small
 
 
 @pytest.fixture(scope="session")
-def make_model(tokenizer: Any, make_sfat: Callable[..., Any]) -> Callable[..., Any]:
+def make_language_model(tokenizer: Any) -> Callable[..., Any]:
+    """A small untrained causal language model with the tests' tokenizer; architecture "llama" or "gpt2"."""
+
+    def make(architecture: str = "llama", *, seed: int = 0) -> Any:
+        import torch
+        from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+        torch.manual_seed(seed)
+        common = {"vocab_size": len(tokenizer), "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+        if architecture == "gpt2":
+            return GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=512, **common)).eval()
+        shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+        return LlamaForCausalLM(LlamaConfig(**shape, num_key_value_heads=2, **common)).eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_video_chatgpt(tokenizer: Any, make_language_model: Callable[..., Any]) -> Callable[..., Any]:
+    """An untrained adapter before a small language model, as a commenter; keywords are fields of its config."""
+
+    def make(architecture: str = "llama", *, seed: int = 0, **fields: Any) -> Any:
+        from videochat.models.commenter import LikelihoodCommenter
+        from videochat.models.video_chatgpt.config import VideoChatgptConfig
+        from videochat.models.video_chatgpt.model import VideoChatgptModel
+        from videochat.models.video_chatgpt.train import collator_of
+
+        language_model = make_language_model(architecture, seed=seed)
+        config = VideoChatgptConfig(clip_dim=DIM, language_width=32, **fields)
+        model = VideoChatgptModel(config).attach(language_model)
+        return LikelihoodCommenter("video-chatgpt-style", model, tokenizer, collator_of(config, tokenizer))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_model(
+    tokenizer: Any, clips: list[Clip], make_sfat: Callable[..., Any], make_video_chatgpt: Callable[..., Any]
+) -> Callable[..., Any]:
     """An untrained model of a folder under models/ as a commenter; keywords are fields of its config."""
 
     def make(folder: str = "sfat", *, seed: int = 0, **fields: Any) -> Any:
@@ -103,11 +143,16 @@ def make_model(tokenizer: Any, make_sfat: Callable[..., Any]) -> Callable[..., A
 
         if folder == "sfat":
             return make_sfat(seed=seed, **fields)
+        if folder == "video_chatgpt":
+            return make_video_chatgpt(seed=seed, **fields)
         recipe = import_module(f"videochat.models.{folder}.train").RECIPE
         torch.manual_seed(seed)
         shape = {"width": 32, "num_heads": 4, "feed_forward_width": 64, "num_decoder_layers": 2}
         small = {**shape, **RECIPES[folder], "vocab_size": len(tokenizer), "clip_dim": DIM}
         config = recipe.config(**{**small, **fields})
-        return LikelihoodCommenter(folder, recipe.model(config), tokenizer, recipe.collator(config, tokenizer, None))
+        context = None
+        if folder == "klvcg":  # reads the training split: here all clips, each without its own recording
+            context = SimpleNamespace(dataset=SimpleNamespace(clips=lambda split: iter(clips)))
+        return LikelihoodCommenter(folder, recipe.model(config), tokenizer, recipe.collator(config, tokenizer, context))
 
     return make

@@ -17,7 +17,7 @@ SFAT = [{"pooling": pooling} for pooling in ("semantic", "mean", "max", "none", 
     {"pooling": "semantic", "learn_temperature": True, "weighting": "dot", "aggregation": "recency"},
     {"pooling": "all", "cross_attention_order": "video_text", "num_fusion_layers": 0, "aggregation": "mean"},
 ]
-LIKELIHOOD = [*SFAT, *({"folder": folder} for folder in ("tte", "livebot", "videoic"))]
+LIKELIHOOD = [*SFAT, *({"folder": folder} for folder in ("sfat_released", "tte", "livebot", "videoic"))]
 KINDS = [*LIKELIHOOD, {"zero_shot": "mean"}, {"zero_shot": "max"}]
 
 

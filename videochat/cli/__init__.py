@@ -38,7 +38,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "bench": ("bench", "bench", "Rank models and scorers on the candidate sets."),
     "report": ("bench", "report", "Write the HTML report of a run."),
     "generate": ("generate", "generate", "Write comments for the clips of a split."),
-    "convert-checkpoint": ("convert", "convert_checkpoint", "Read weights of SFAT's released code."),
+    "convert-checkpoint": (
+        "convert",
+        "convert_checkpoint",
+        "Convert weights with the parameter names of SFAT's released code.",
+    ),
     "validate": ("inspect", "validate", "Check shards and candidate sets against their schema."),
     "doctor": ("crawl", "doctor", "Check ffmpeg, credentials, disk and, if asked, Twitch's endpoints."),
     "status": ("inspect", "status", "Show counts, hours and the ledger."),
