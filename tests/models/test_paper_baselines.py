@@ -71,6 +71,24 @@ def test_videoic_has_the_layers_and_widths_of_its_source():
     assert model.config.max_comment_tokens == 18  # and two specials
 
 
+@pytest.mark.parametrize(
+    ("folder", "wanted"),
+    [
+        ("tte", {"learning_rate": 1e-4, "batch_size": 32, "epochs": 100, "mlm_epochs": 100}),
+        ("livebot", {"learning_rate": 3e-4, "batch_size": 64}),
+        ("videoic", {"learning_rate": 1e-3, "weight_decay": 1e-3, "batch_size": 32, "patience": 20}),
+    ],
+)
+def test_the_paper_size_trains_at_the_rates_of_the_source(folder, wanted):
+    from importlib import import_module
+
+    from videochat.models.training_run import settings_of
+
+    recipe = import_module(f"videochat.models.{folder}.train").RECIPE
+    settings, _ = settings_of(recipe, {"size": "paper"}, simulated=False)
+    assert {name: getattr(settings, name) for name in wanted} == wanted
+
+
 # -- TTE
 
 
@@ -305,7 +323,7 @@ def test_impossible_shapes_are_refused_before_any_work(name, tmp_path, dummies):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_each_learns_to_look_where_the_answer_is_in_the_frames(name, tmp_path, dummies):
-    """The dummies' answer is the colour seen in seconds 8 to 11: TTE and VideoIC read those frames, LiveBot does not."""
+    """The dummies' answer is the colour seen in seconds 8 to 11: TTE and VideoIC read those, LiveBot does not."""
     context = context_of(tmp_path / "w", dummies, name, num_channels=10, clips_per_recording=20, dim=32)
     options = {"width": 64, "epochs": 12, "batch_size": 16, "mlm_epochs": 1, "num_heads": 4, "dropout": 0.0}
     context = dataclasses.replace(context, options=options)
