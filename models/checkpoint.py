@@ -11,6 +11,7 @@ dataset at hand would test it on.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,9 @@ def write(
 ) -> None:
     """Fill the folder; training.json comes last, so a checkpoint that has it is whole."""
     folder.mkdir(parents=True, exist_ok=True)
+    for path in (folder / INFO, *(folder / name for name in FILES)):
+        if path.is_dir():  # some accident's; nothing of ours
+            shutil.rmtree(path)
     (folder / INFO).unlink(missing_ok=True)
     with quiet():
         model.save_pretrained(folder)

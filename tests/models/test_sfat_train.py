@@ -121,6 +121,16 @@ def test_a_damaged_checkpoint_names_the_train_line_which_heals_it(context, name)
     assert files_of(context.checkpoint) == whole
 
 
+def test_a_folder_in_the_place_of_a_file_is_replaced(context):
+    MODELS["sfat"].train(context)
+    whole = files_of(context.checkpoint)
+    for name in ("model.safetensors", "training.json"):
+        (context.checkpoint / name).unlink()
+        (context.checkpoint / name).mkdir()
+    MODELS["sfat"].train(context)
+    assert files_of(context.checkpoint) == whole
+
+
 def test_the_train_line_of_another_seed_says_so(context):
     other = dataclasses.replace(context, checkpoint=context.workspace.checkpoint_dir("sfat-seed9"), seed=9)
     with pytest.raises(MissingInput, match="videochat train --model sfat --seed 9"):
