@@ -30,7 +30,7 @@ class LivebotConfig(AnsweringConfig):
     source. max_context_tokens: the latest so many of the joined comments, as the 100 of the source with two specials.
     """
 
-    model_type = "videochat-livebot"
+    model_type = "livebot-style"
 
     def __init__(
         self,

@@ -31,7 +31,7 @@ class TteConfig(AnsweringConfig):
     count. max_frames: the latest so many count; the source keeps all 30 of a clip.
     """
 
-    model_type = "videochat-tte"
+    model_type = "tte-style"
 
     def __init__(
         self,

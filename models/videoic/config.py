@@ -19,7 +19,7 @@ class VideoicConfig(AnsweringConfig):
     each (10 and 15 in the source); max_comment_tokens: 20 there with its specials.
     """
 
-    model_type = "videochat-videoic"
+    model_type = "videoic-style"
 
     def __init__(
         self,

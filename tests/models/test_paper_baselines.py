@@ -272,6 +272,11 @@ def test_training_by_name_loads_scores_and_answers(name, tmp_path, dummies):
     assert model.frame_weights(views) == []
     assert len(model.generate(views[:2], max_new_tokens=4)) == 2
     assert "CLIP features" in (context.checkpoint / "README.md").read_text()
+    weights = context.checkpoint / "model.safetensors"
+    before = weights.read_bytes()
+    weights.unlink()
+    MODELS[name].train(context)  # heals the checkpoint, from the same seed
+    assert weights.read_bytes() == before
 
 
 def test_both_text_encoders_of_tte_are_pretrained(tmp_path, dummies, monkeypatch):
