@@ -25,6 +25,7 @@ TRAINED = {
     "tte-style": ("tte", "TTE-style: chat, transcript and every frame, read in that order"),
     "livebot-style": ("livebot", "LiveBot-style: a Unified Transformer whose text encoder attends to the video"),
     "videoic-style": ("videoic", "VideoIC-style: a topic for each second of chat, two views of the video"),
+    "video-chatgpt-style": ("video_chatgpt", "Video-ChatGPT-style: frames as tokens of a frozen language model"),
     "klvcg-style": ("klvcg", "KLVCG-style: frames, slots of chat and retrieved knowledge in a cross encoder"),
 }
 

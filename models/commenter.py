@@ -109,7 +109,8 @@ class LikelihoodCommenter:
 
         config = method_options(self.tokenizer, max_new_tokens=max_new_tokens, seed=seed, options=options)
         config.decoder_start_token_id = self.tokenizer.bos_token_id
-        rule = SaysSomething(self.tokenizer, start=1, max_new_tokens=max_new_tokens)
+        start = getattr(self.model, "generation_start", 1)  # tokens before the comment in what `generate` returns
+        rule = SaysSomething(self.tokenizer, start=start, max_new_tokens=max_new_tokens)
         out: list[str] = []
         with progress(what=f"generate {self.name}", total=len(clips), unit="clip") as bar:
             for start in range(0, len(clips), BATCH_CLIPS):

@@ -46,8 +46,8 @@ class KnowledgeAndSlots:
                 slot = num_slots - 1 - (view.now_ms - 1 - comment.offset_ms) // self.config.slot_ms
                 if slot >= 0:
                     said[slot] += collator.comment_ids(comment)[1:-1]
-            for slot, ids in enumerate(said):
-                index[b, slot] = rows.setdefault((BOS, *ids[:longest], EOS), len(rows))
+            for slot, tokens in enumerate(said):
+                index[b, slot] = rows.setdefault((BOS, *tokens[:longest], EOS), len(rows))
         ids, lengths = pad(list(rows))
         found = torch.from_numpy(index)
         return {"slot_ids": ids, "slot_lengths": lengths, "slot_index": found, "slot_mask": found > 0}

@@ -1,4 +1,4 @@
-"""What a KLVCG-style model is made of; "base" has the published sizes.
+"""What a KLVCG-style model is made of; "paper" has the published sizes.
 
 KlvcgConfig(vocab_size=4096, clip_dim=64, **SIZES["sample"])
 """
@@ -12,12 +12,12 @@ from transformers import PretrainedConfig
 from videochat.errors import UsageError
 
 # Layer counts are the same in all: 2 for frames, 2 + 2 for comments, 1 for knowledge, 2 for the cross encoder, 1 to
-# decode (FACTS §4). base: hidden 384, FF 1536, 12 heads, as published. sample, small: for the demo's and for real chat
+# decode (FACTS §4). paper: hidden 384, FF 1536, 12 heads, as published. sample, small: for the demo's and for real chat
 # on a CPU.
 SIZES: dict[str, dict[str, Any]] = {
     "sample": {"width": 96, "num_heads": 4},
     "small": {"width": 192, "num_heads": 6},
-    "base": {"width": 384, "num_heads": 12},
+    "paper": {"width": 384, "num_heads": 12},
 }
 
 

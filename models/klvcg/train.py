@@ -36,7 +36,7 @@ from .model import KlvcgModel
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-# mlm_* are of the pretraining on masked answers. base: rate and batch size as published (FACTS §4).
+# mlm_* are of the pretraining on masked answers. paper: rate and batch size as published (FACTS §4).
 DEFAULTS: dict[str, dict[str, Any]] = {
     "sample": {"vocab_size": 2048, "epochs": 12, "mlm_epochs": 3, "mlm_batch_size": 64},
     "small": {
@@ -47,7 +47,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "mlm_batch_size": 64,
         "patience": 2,
     },
-    "base": {
+    "paper": {
         "vocab_size": 30_000,
         "learning_rate": 1e-4,
         "mlm_learning_rate": 1e-4,
@@ -114,6 +114,7 @@ def pretrain(
 ) -> list[dict[str, Any]]:
     """Stage 1: a share of each answer's tokens is masked and there is no causal mask (FACTS §4). Returns the log."""
     config = model.config
+    assert isinstance(config, KlvcgConfig)
     if not settings.mlm_epochs:
         return []
     clips = islice(context.dataset.clips("train"), settings.limit or None)

@@ -1,0 +1,114 @@
+"""Train the adapter of a Video-ChatGPT-style commenter on a workspace, and load it: the recipe.
+
+videochat train --model video-chatgpt-style --set language_model=/models/vicuna-7b
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from videochat.commenter import LoadContext
+from videochat.errors import Mismatch
+
+from .. import checkpoint, training_run
+from ..batches import Collator
+from ..commenter import LikelihoodCommenter
+from ..training_run import Recipe, TrainingSettings
+from . import language
+from .batches import Prompts
+from .config import VICUNA, VideoChatgptConfig
+from .model import VideoChatgptModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+# The size is the language model's. 3 epochs at 2e-5, batch 32, as published (FACTS §4); one answer of a clip at a time.
+SIZES: dict[str, dict[str, Any]] = {"sample": {}, "small": {}, "paper": {}}
+DEFAULTS: dict[str, dict[str, Any]] = {
+    size: {"epochs": 3, "learning_rate": 2e-5, "batch_size": 32, "mlm_epochs": 0, "responses_per_clip": 1}
+    for size in SIZES
+}
+
+
+def _named(context: LoadContext) -> str:
+    """The language model that the options name; a local folder by its full path, to be found from anywhere."""
+    name = str(context.options.get("language_model") or VICUNA)
+    folder = Path(name).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else name
+
+
+def _tokenizer(context: LoadContext, settings: TrainingSettings) -> Any:
+    return language.load_tokenizer(_named(context))
+
+
+def collator_of(
+    config: VideoChatgptConfig, tokenizer: PreTrainedTokenizerFast, context: LoadContext | None = None
+) -> Collator:
+    prompts = Prompts(tokenizer, config)
+    return Collator(
+        encode=prompts.encode,
+        needs=config.needs,
+        clip_dim=config.clip_dim,
+        max_context_comments=config.max_context_comments,
+        max_comment_tokens=config.max_comment_tokens,
+        max_response_tokens=config.max_response_tokens,
+        extra=prompts,
+    )
+
+
+def _attach(model: VideoChatgptModel, context: LoadContext) -> None:
+    model.attach(language.load_language_model(model.config.language_model, device=context.device))
+
+
+def _restore(folder: Path, context: LoadContext) -> VideoChatgptModel:
+    model = VideoChatgptModel.from_pretrained(folder, local_files_only=True)
+    config = model.config
+    if language.digest_of(config.language_model) != config.language_digest:
+        raise Mismatch(
+            f"the language model {config.language_model} is not the one that the adapter was trained for",
+            fix=checkpoint.train_line("video-chatgpt-style", context),
+        )
+    _attach(model, context)
+    return model
+
+
+def about(config: VideoChatgptConfig, info: dict[str, Any]) -> str:
+    return (
+        "Video-ChatGPT-style: after Video-ChatGPT (arXiv 2306.05424) in the toolkit's own implementation: the adapter\n"
+        f"({info['num_parameters']:,} parameters) that makes tokens of the causal language model "
+        f"`{Path(config.language_model).name}` (digest\n`{config.language_digest[:12]}`, frozen, not part of this "
+        "checkpoint) out of CLIP's frame vectors."
+    )
+
+
+RECIPE = Recipe(
+    config=VideoChatgptConfig,
+    model=VideoChatgptModel,
+    sizes=SIZES,
+    defaults=DEFAULTS,
+    about=about,
+    collator=collator_of,
+    tokenizer=_tokenizer,
+    stage_one=None,
+    prepare=_attach,
+    restore=_restore,
+)
+
+
+def train(context: LoadContext, *, name: str) -> None:
+    """Train the adapter on the train split, select on dev, write `context.checkpoint`."""
+    language_model = _named(context)
+    training_run.train(
+        dataclasses.replace(context, options={**context.options, "language_model": language_model}),
+        RECIPE,
+        name=name,
+        language_width=language.width_of(language_model),
+        language_digest=language.digest_of(language_model),
+    )
+
+
+def load(context: LoadContext, *, name: str) -> LikelihoodCommenter:
+    """The workspace's checkpoint, with its language model."""
+    return training_run.load(context, RECIPE, name=name)
