@@ -119,7 +119,7 @@ class PostNormDecoder(Decoder):
         self.layers = nn.ModuleList(
             PostNormDecoderLayer(width, num_heads, hidden_width, num_memories, dropout) for _ in range(num_layers)
         )
-        self.norm = nn.Identity()
+        self.norm = nn.Identity()  # type: ignore[assignment]
 
     def padded(
         self, embedding: BertEmbedding, ids_BT: Tensor, allowed_TT: Tensor | None, memories: Sequence[Memory]

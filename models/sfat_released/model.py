@@ -50,6 +50,7 @@ class SfatReleasedModel(AnsweringModel):
     config_class = SfatReleasedConfig
     base_model_prefix = "sfat_released"
     embedding: BertEmbedding  # type: ignore[assignment]  # it embeds and gives logits as a TokenEmbedding does
+    decoder: PostNormDecoder
 
     def __init__(self, config: SfatReleasedConfig) -> None:
         super().__init__(config)
@@ -210,17 +211,30 @@ class SfatReleasedModel(AnsweringModel):
         response_ids: Tensor | None = None,
         response_lengths: Tensor | None = None,
         response_clip: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
         encoder_outputs: Any = None,
-        **rest: Any,
+        past_key_values: Any = None,
+        use_cache: bool | None = None,
+        return_dict: bool | None = None,
+        **clip: Any,
     ) -> Any:
         """As `AnsweringModel.forward`; with `count_padding` the loss over responses is the released one."""
         if response_ids is None or not self.config.count_padding:
             return super().forward(
-                comment_index, response_ids, response_lengths, response_clip, encoder_outputs=encoder_outputs, **rest
+                comment_index,
+                response_ids,
+                response_lengths,
+                response_clip,
+                decoder_input_ids,
+                encoder_outputs,
+                past_key_values,
+                use_cache,
+                return_dict,
+                **clip,
             )
         assert response_lengths is not None and response_clip is not None
         if encoder_outputs is None:
-            batch = {"comment_index": comment_index, **rest}
+            batch = {"comment_index": comment_index, **clip}
             encoder_outputs = self.encode({name: value for name, value in batch.items() if isinstance(value, Tensor)})
         return self._padded_loss(encoder_outputs, response_ids, response_lengths, response_clip)
 

@@ -52,7 +52,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def collator_of(config: SfatReleasedConfig, tokenizer: PreTrainedTokenizerFast, context: LoadContext) -> Collator:
+def collator_of(config: Any, tokenizer: PreTrainedTokenizerFast, context: LoadContext) -> Collator:
     collator = plain_collator(config, tokenizer, context)
     if config.bert:  # word pieces know no emotes, and the released texts have none
         with_emotes = collator.encode
@@ -149,7 +149,8 @@ def train(context: LoadContext, *, name: str = NAME) -> None:
     """Train on the train split, select on dev, write `context.checkpoint`. Nothing to do if it is current."""
     if (checkpoint.read_info(context.checkpoint) or {}).get(CONVERTED):
         raise Mismatch(f"{context.checkpoint} holds converted weights", fix="move it away to train here")
-    options, variant = dict(context.options), {}
+    options = dict(context.options)
+    variant: dict[str, Any] = {}
     if bert := str(options.get("bert", "")):
         options = {**bert_fields(bert), **options}
         variant = {**variant, **_special_ids(word_pieces(bert))}
