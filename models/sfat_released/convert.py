@@ -116,6 +116,8 @@ def model_of(state: Mapping[str, Tensor], **fields: Any) -> SfatReleasedModel:
     config = config_of(state, **fields)
     ours = from_released(state, text_tower=config.text_tower != "stored")
     model = SfatReleasedModel(config)
+    if bad := sorted(name for name, tensor in ours.items() if not torch.isfinite(tensor).all()):
+        raise Damaged(f"{bad[0]} holds numbers that are not finite", fix="take an earlier checkpoint")
     try:
         model.load_state_dict({name: tensor.float() for name, tensor in ours.items()}, strict=True)
     except RuntimeError as error:

@@ -119,6 +119,8 @@ def test_a_wrong_state_dict_is_refused_by_name():
         model_of(state | {"embeddings.LayerNorm.bias": torch.zeros(32)}, **HEADS)
     with pytest.raises(Mismatch, match="lacks"):
         model_of({"a": torch.zeros(2)})
+    with pytest.raises(Damaged, match="not finite"):
+        model_of(state | {"comment_decoder.fc.bias": torch.full((len(WORDS),), torch.nan)}, **HEADS)
 
 
 # -- conversion
@@ -202,6 +204,25 @@ def test_the_text_tower_of_a_checkpoint_is_kept_or_left_out(tmp_path):
     frozen = model_of(state, text_tower="frozen", **HEADS)
     assert not any(parameter.requires_grad for parameter in frozen.text_tower.parameters())
     assert not hasattr(model_of(state, text_tower="stored", **HEADS), "text_tower")
+
+
+@pytest.mark.fixtures
+def test_clip_tokens_are_those_of_the_published_tokenizer():
+    from videochat.models.sfat_released.clip_tokens import CLIP_TOKENS, clip_encoder
+
+    path = Path(__file__).parents[3] / "shared/fixtures/vectors/clip_tokenizer_vectors.json"
+    if not path.is_file():
+        pytest.skip(f"no {path.name} beside the checkout")
+    encode = clip_encoder()
+    vectors = json.loads(path.read_text(encoding="utf-8"))
+    differing = set()
+    for vector in vectors:
+        expected = vector["ids"]
+        if len(expected) > CLIP_TOKENS:
+            expected = [*expected[: CLIP_TOKENS - 1], expected[-1]]
+        if list(encode(vector["text"])) != expected:
+            differing.add(vector["name"])
+    assert differing == {"CONTROL_TOKENS", "TILDE_NORMALIZATION"}  # these are mended before they are read
 
 
 def test_the_command_converts_and_the_result_ranks(tmp_path, vocabulary, dummies: ModuleType):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -31,6 +32,14 @@ MODEL = "sfat-released"
     help="CLIP's text tower in the weights: go on training it, freeze it, or leave it out and read the stored text "
     "features.  [default: tuned where there is one]",
 )
+@click.option(
+    "--frame-norm",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Length of the frame vectors that the weights learnt on; the shards hold unit vectors. Raw ViT-B/32 vectors "
+    "are 10.3 long.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a checkpoint that is there.")
 @dry_run_option
 @json_option
@@ -44,6 +53,7 @@ def convert_checkpoint(
     out: Path | None,
     tokenizer: str,
     text_tower: str | None,
+    frame_norm: float,
     overwrite: bool,
     dry_run: bool,
     as_json: bool,
@@ -61,8 +71,8 @@ def convert_checkpoint(
         return 0
     from ..models.sfat_released.convert import convert
 
-    fields = {} if text_tower is None else {"text_tower": text_tower}
-    info = convert(source, folder, tokenizer=tokenizer, **fields)
+    fields: dict[str, Any] = {} if text_tower is None else {"text_tower": text_tower}
+    info = convert(source, folder, tokenizer=tokenizer, frame_norm=frame_norm, **fields)
     result = {"folder": str(folder), **{key: info[key] for key in ("model", "num_parameters", "needs", "converted")}}
     emit(result, as_json, f"{folder}: {info['model']}, {info['num_parameters']:,} parameters")
     return 0
