@@ -52,7 +52,7 @@ class Prompts:
         return (self.last, *self._ids(" " + " ".join([text, *emotes]), max_tokens), self.end)
 
     def __call__(self, collator: Collator, views: Sequence[ClipView]) -> dict[str, Tensor]:
-        rows = [self._prompt(view) for view in views]
+        rows = [self.prompt(view) for view in views]
         width = max((len(row) for row in rows), default=0)
         ids = np.zeros((len(rows), width), dtype=np.int64)
         mask = np.zeros((len(rows), width), dtype=bool)
@@ -65,7 +65,8 @@ class Prompts:
             "last_prompt_id": torch.full((len(rows),), self.last, dtype=torch.int64),
         }
 
-    def _prompt(self, view: ClipView) -> list[int]:
+    def prompt(self, view: ClipView) -> list[int]:
+        """All but its last token, which `encode` puts before a response."""
         num_frames = 0 if view.frames is None else len(view.frames)
         ids = [*self.head, *[FRAME] * num_frames, *self.chat]
         for comment in view.context[-self.config.max_context_comments :]:

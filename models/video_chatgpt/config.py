@@ -17,8 +17,9 @@ VICUNA = "lmsys/vicuna-7b-v1.5"  # the source puts a LLaVA-7B there, which is a 
 class VideoChatgptConfig(PretrainedConfig):
     """Fields
 
-    language_model: a causal language model of transformers, a local folder or a name of the hub; language_digest: of
-    its weights when the adapter was trained; language_width: of its hidden states. clip_dim: of the CLIP features.
+    language_model: a causal language model of transformers, a local folder, a name of the hub, or "chat:<digest>" for a
+    small one made from the training split's chat; language_digest: of its weights when the adapter was trained;
+    language_width: of its hidden states. clip_dim: of the CLIP features.
     max_context_comments: the latest so many count; max_comment_tokens, max_response_tokens: longer ones are cut.
     """
 

@@ -1,6 +1,7 @@
 """Train the adapter of a Video-ChatGPT-style commenter on a workspace, and load it: the recipe.
 
 videochat train --model video-chatgpt-style --set language_model=/models/vicuna-7b
+videochat train --model video-chatgpt-style --set language_model=chat    # a small one, made from the train split
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videochat.commenter import LoadContext
-from videochat.errors import Mismatch
+from videochat.errors import Mismatch, MissingInput
 
 from .. import checkpoint, training_run
 from ..batches import Collator
 from ..commenter import LikelihoodCommenter
 from ..training_run import Recipe, TrainingSettings
-from . import language
+from . import chat_language, language
 from .batches import Prompts
 from .config import VICUNA, VideoChatgptConfig
 from .model import VideoChatgptModel
@@ -24,23 +25,41 @@ from .model import VideoChatgptModel
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-# The size is the language model's. 3 epochs at 2e-5, batch 32, as published (FACTS §4); one answer of a clip at a time.
+# The size is the language model's. paper, small: 3 epochs at 2e-5, batch 32, as published (FACTS §4), one answer of a
+# clip at a time. sample: for the small language model that is made from the chat. mlm_*: of the making of that model.
 SIZES: dict[str, dict[str, Any]] = {"sample": {}, "small": {}, "paper": {}}
+PUBLISHED: dict[str, Any] = {"epochs": 3, "learning_rate": 2e-5, "batch_size": 32, "responses_per_clip": 1}
 DEFAULTS: dict[str, dict[str, Any]] = {
-    size: {"epochs": 3, "learning_rate": 2e-5, "batch_size": 32, "mlm_epochs": 0, "responses_per_clip": 1}
-    for size in SIZES
+    "sample": {"vocab_size": 2048, "epochs": 12, "mlm_epochs": 8, "mlm_batch_size": 32},
+    "small": {**PUBLISHED, "mlm_epochs": 3, "mlm_batch_size": 32, "mlm_learning_rate": 1e-3},
+    "paper": {**PUBLISHED, "mlm_epochs": 3, "mlm_batch_size": 32, "mlm_learning_rate": 1e-3},
 }
 
 
 def _named(context: LoadContext) -> str:
-    """The language model that the options name; a local folder by its full path, to be found from anywhere."""
-    name = str(context.options.get("language_model") or VICUNA)
+    """The language model that the options name; a local folder by its full path, to be found from anywhere.
+
+    Simulated data get one made from their own chat, others Vicuna.
+    """
+    default = chat_language.CHAT if context.dataset.simulated else VICUNA
+    name = str(context.options.get("language_model") or default)
     folder = Path(name).expanduser()
     return str(folder.resolve()) if folder.is_dir() else name
 
 
+def _place(name: str, context: LoadContext) -> str:
+    """Where transformers finds it."""
+    if not name.startswith(f"{chat_language.CHAT}:"):
+        return name
+    folder = chat_language.folder(name, context.checkpoint.parent)
+    if not folder.is_dir():
+        fix = checkpoint.train_line("video-chatgpt-style", context)
+        raise MissingInput(f"the language model {name} is not in {folder.parent}", fix=fix)
+    return str(folder)
+
+
 def _tokenizer(context: LoadContext, settings: TrainingSettings) -> Any:
-    return language.load_tokenizer(_named(context))
+    return language.load_tokenizer(_place(_named(context), context))
 
 
 def collator_of(
@@ -59,13 +78,13 @@ def collator_of(
 
 
 def _attach(model: VideoChatgptModel, context: LoadContext) -> None:
-    model.attach(language.load_language_model(model.config.language_model, device=context.device))
+    model.attach(language.load_language_model(_place(model.config.language_model, context), device=context.device))
 
 
 def _restore(folder: Path, context: LoadContext) -> VideoChatgptModel:
     model = VideoChatgptModel.from_pretrained(folder, local_files_only=True)
     config = model.config
-    if language.digest_of(config.language_model) != config.language_digest:
+    if language.digest_of(_place(config.language_model, context)) != config.language_digest:
         raise Mismatch(
             f"the language model {config.language_model} is not the one that the adapter was trained for",
             fix=checkpoint.train_line("video-chatgpt-style", context),
@@ -99,13 +118,17 @@ RECIPE = Recipe(
 
 def train(context: LoadContext, *, name: str) -> None:
     """Train the adapter on the train split, select on dev, write `context.checkpoint`."""
-    language_model = _named(context)
+    chosen = _named(context)
+    if chosen == chat_language.CHAT:
+        settings, _ = training_run.settings_of(RECIPE, context.options, simulated=context.dataset.simulated)
+        chosen = chat_language.make(context, settings)
+    place = _place(chosen, context)
     training_run.train(
-        dataclasses.replace(context, options={**context.options, "language_model": language_model}),
+        dataclasses.replace(context, options={**context.options, "language_model": chosen}),
         RECIPE,
         name=name,
-        language_width=language.width_of(language_model),
-        language_digest=language.digest_of(language_model),
+        language_width=language.width_of(place),
+        language_digest=language.digest_of(place),
     )
 
 

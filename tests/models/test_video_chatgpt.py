@@ -13,6 +13,7 @@ import pytest
 
 from videochat import api
 from videochat.commenter import MODELS, LoadContext, TextTable, view
+from videochat.dataset import Dataset
 from videochat.errors import Mismatch, MissingInput, UsageError
 from videochat.workspace import Workspace
 
@@ -183,6 +184,65 @@ def test_a_checkpoint_holds_the_adapter_and_wants_its_language_model(context, tm
         make_language_model(seed=1).save_pretrained(tmp_path / "small-llama")
     with pytest.raises(Mismatch, match="not the one that the adapter was trained for"):
         entry.load(plain)
+
+
+@pytest.mark.slow
+def test_a_language_model_made_from_the_chat_serves_all_adapters_of_a_workspace(context, tmp_path):
+    import shutil
+
+    entry = MODELS["video-chatgpt-style"]
+    options = {"mlm_epochs": 2, "epochs": 1, "vocab_size": 400, "mlm_batch_size": 16}  # chat: as the data are simulated
+    context = dataclasses.replace(context, options=options)
+    entry.train(context)
+    (home,) = context.checkpoint.parent.glob("chat-lm-*")
+    config = json.loads((context.checkpoint / "config.json").read_text())
+    assert config["language_model"] == f"chat:{home.name.removeprefix('chat-lm-')}"
+    made = (home / "model.safetensors").read_bytes()
+    when = (home / "model.safetensors").stat().st_mtime_ns
+    adapter = (context.checkpoint / "model.safetensors").read_bytes()
+    entry.train(dataclasses.replace(context, options=options | {"epochs": 2}))
+    assert (home / "model.safetensors").stat().st_mtime_ns == when, "made once"
+    shutil.rmtree(home)
+    shutil.rmtree(context.checkpoint)
+    entry.train(context)
+    assert (home / "model.safetensors").read_bytes() == made
+    assert (context.checkpoint / "model.safetensors").read_bytes() == adapter
+    shutil.move(context.workspace.root, tmp_path / "moved")
+    workspace = Workspace.open(tmp_path / "moved")
+    moved = dataclasses.replace(
+        context,
+        workspace=workspace,
+        dataset=Dataset.open(tmp_path / "moved"),
+        checkpoint=workspace.checkpoint_dir("video-chatgpt-style"),
+        options={},
+    )
+    assert entry.load(moved).name == "video-chatgpt-style"
+    shutil.rmtree(moved.checkpoint.parent / home.name)
+    with pytest.raises(MissingInput, match="videochat train --model video-chatgpt-style"):
+        entry.load(moved)
+
+
+@pytest.mark.slow
+def test_the_language_model_of_the_chat_learns(context):
+    """On the chat that it was made from, it needs less than half of the nats a token of a uniform guess."""
+    import math
+
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from videochat.models.training_run import settings_of
+    from videochat.models.video_chatgpt import chat_language, train
+
+    options = {"mlm_epochs": 10, "vocab_size": 400, "mlm_batch_size": 8, "mlm_learning_rate": 0.005}
+    settings, _ = settings_of(train.RECIPE, options, simulated=True)
+    home = chat_language.folder(chat_language.make(context, settings), context.checkpoint.parent)
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(home), train.language.load_tokenizer(str(home))
+    clip = next(context.dataset.clips("train"))
+    text = "Video:\nChat:" + "".join(f"\n{comment.text}" for comment in clip.context)
+    ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
+    with torch.no_grad():
+        loss = float(model(input_ids=ids, labels=ids).loss)
+    assert loss < 0.5 * math.log(len(tokenizer))
 
 
 def test_a_language_model_that_cannot_be_had_names_the_choices(context, tmp_path):
