@@ -7,7 +7,7 @@ import pytest
 from videochat.models import auto
 
 
-@pytest.mark.parametrize("folder", ["sfat", "tte", "livebot", "videoic"])
+@pytest.mark.parametrize("folder", auto.FOLDERS)
 def test_a_saved_model_comes_back_as_its_own_class(make_model, views, tmp_path, folder):
     import torch
     from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM

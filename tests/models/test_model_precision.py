@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-FOLDERS = ("sfat", "tte", "livebot", "videoic")
+FOLDERS = ("sfat", "sfat_released", "tte", "livebot", "videoic", "klvcg")
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
