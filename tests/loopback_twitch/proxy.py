@@ -85,12 +85,13 @@ class Handler(BaseHTTPRequestHandler):
         pairs = parse_qsl(address.query, keep_blank_values=True)
         twitch = self.server.twitch
         request = Request(twitch.kind_of(self.tunnel), self.tunnel, self.command, address.path, pairs, headers, body)
-        response = twitch.respond(request)
-        sent = 0
-        try:
-            sent = self.send(request, response)
-        finally:
-            twitch.record(request, response, sent, started)
+        with twitch.answering():
+            response = twitch.respond(request)
+            sent = 0
+            try:
+                sent = self.send(request, response)
+            finally:
+                twitch.record(request, response, sent, started)
 
     def send(self, request: Request, response: Response) -> int:
         """Write the response at the pace that the service states; returns the bytes of the body that went out."""

@@ -9,6 +9,8 @@ import secrets
 import ssl
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,13 +60,15 @@ class LoopbackTwitch:
         self.persisted = dict(PERSISTED)
         self.page_size = 59  # as seen: offset 60 gave 59 comments
         self.lead = 10
-        self.requests: list[dict[str, Any]] = []
+        self._requests: list[dict[str, Any]] = []
+        self._num_answering = 0
         self.foreign: list[str] = []
         self.crashes: list[str] = []
         self.faults: list[Fault] = []
         self.media = media
         self.answers = Answers(self)
         self._lock = threading.Lock()
+        self._answered = threading.Condition(self._lock)
         self.categories: dict[str, str] = {}  # name → id
         self.helix = Helix(self)
         self.cookie = f"cookie{secrets.token_hex(12)}"
@@ -256,6 +260,25 @@ class LoopbackTwitch:
 
     # What it was asked
 
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Around one answer, its record included."""
+        with self._lock:
+            self._num_answering += 1
+        try:
+            yield
+        finally:
+            with self._answered:
+                self._num_answering -= 1
+                self._answered.notify_all()
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        """The requests so far. A client may have its answer before its row is written: rows under way are awaited."""
+        with self._answered:
+            self._answered.wait_for(lambda: not self._num_answering, timeout=2)
+            return self._requests
+
     def record(self, request: Request, response: Response, sent: int, started: float) -> None:
         row = {
             "host": request.host,
@@ -274,7 +297,7 @@ class LoopbackTwitch:
             "cut": response.cut_after is not None,
         }
         with self._lock:
-            self.requests.append(row)
+            self._requests.append(row)
 
     def pages(self, vod: str | None = None) -> list[dict[str, Any]]:
         """The requests for pages of chat (of one VOD)."""
