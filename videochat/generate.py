@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from .commenter import Commenter, view
+from .commenter import ClipView, Commenter, view
 from .errors import MissingInput, UsageError
 from .schema import Clip
 
@@ -88,16 +88,18 @@ def chosen_clips(
     return found[:limit]
 
 
-def generate_comments(commenter: Commenter, clips: Iterable[Clip], decoding: Decoding) -> list[Written]:
-    """One comment a clip. Raises UsageError if the model writes none or cannot decode so, MissingInput if a clip lacks
-    what it needs."""
+def generate_comments(commenter: Commenter, clips: Iterable[Clip | ClipView], decoding: Decoding) -> list[Written]:
+    """One comment a clip; a Clip is shown as it is when models are ranked.
+
+    Raises UsageError if the model writes none or cannot decode so, MissingInput if a clip lacks what it needs.
+    """
     write = getattr(commenter, "generate", None)
     if not callable(write):
         raise UsageError(f"{commenter.name} ranks comments and writes none", fix="take a model such as sfat")
     options = decoding.options()
     if cannot := sorted(set(options) - _accepted(write, options)):
         raise UsageError(f"{commenter.name} cannot decode with {', '.join(cannot)}", fix="take method greedy")
-    views = [view(clip) for clip in clips]
+    views = [clip if isinstance(clip, ClipView) else view(clip) for clip in clips]
     if "frames" in commenter.needs and any(clip.frames is None for clip in views):
         raise MissingInput(f"{commenter.name} needs frames", fix="run `videochat build-features` and `videochat build`")
     texts = write(views, **options)
