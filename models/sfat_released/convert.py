@@ -22,7 +22,7 @@ from .. import checkpoint
 from .config import SfatReleasedConfig
 from .model import SfatReleasedModel
 from .names import TABLE, from_released, num_layers
-from .pretrained import word_pieces
+from .pretrained import public_name, word_pieces
 
 HEAD_WIDTH = 64  # of BERT and of CLIP's text tower: heads = width / 64
 
@@ -144,7 +144,7 @@ def convert(source: Path, folder: Path, *, tokenizer: str, **fields: Any) -> dic
     for kind in ("pad", "bos", "eos"):
         setattr(config, f"{kind}_token_id", getattr(pieces, f"{kind}_token_id"))
     config.decoder_start_token_id = config.bos_token_id
-    config.bert = tokenizer
+    config.bert = public_name(tokenizer)
     model.generation_config = GenerationConfig.from_model_config(config)
     info: dict[str, Any] = {
         "format": checkpoint.FORMAT,

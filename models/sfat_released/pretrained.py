@@ -48,6 +48,12 @@ def _fetched(what: str, name: str, fetch: Callable[[], Any]) -> Any:
         ) from error
 
 
+def public_name(source: str) -> str:
+    """A name on the hub as it is; of a local path its last part, so that no checkpoint tells where it was made."""
+    path = Path(source)
+    return path.resolve().name if path.exists() else source
+
+
 def word_pieces(source: str) -> PreTrainedTokenizerFast:
     """BERT's lower-case word pieces, with [CLS] and [SEP] as begin and end.
 

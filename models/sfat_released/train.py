@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,7 +26,7 @@ from .clip_tokens import add_clip_tokens, clip_encoder
 from .config import SIZES, SfatReleasedConfig
 from .layers import BertEmbedding, BertEncoder
 from .model import SfatReleasedModel
-from .pretrained import bert_fields, clip_text_fields, load_bert, load_text_tower, word_pieces
+from .pretrained import bert_fields, clip_text_fields, load_bert, load_text_tower, public_name, word_pieces
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -69,10 +70,13 @@ def tokenizer_of(context: LoadContext, settings: TrainingSettings) -> PreTrained
 
 def start(model: SfatReleasedModel, context: LoadContext) -> None:
     """Pretrained parts, where they are named."""
-    if model.config.bert:
-        load_bert(model, model.config.bert)
-    if model.config.text_tower != "stored":
-        load_text_tower(model, model.config.clip_text_model or CLIP)
+    config = model.config
+    if config.bert:
+        load_bert(model, config.bert)
+        config.bert = public_name(config.bert)
+    if config.text_tower != "stored":
+        load_text_tower(model, config.clip_text_model or CLIP)
+        config.clip_text_model = public_name(config.clip_text_model or CLIP)
 
 
 class BertMlm(nn.Module):
@@ -112,6 +116,7 @@ def stage_one(
             "data": context.dataset.digest,
             "tokenizer": digest_json(canonical(tokenizer)),
             "config": model.config.to_dict(),
+            "starts_from": _digest_of(pretrained),
             "model": NAME,
         },
         folder=context.checkpoint.parent,
@@ -121,6 +126,14 @@ def stage_one(
     model.embedding.load_state_dict(pretrained.embedding.state_dict())
     model.context_encoder.load_state_dict(pretrained.encoder.state_dict())
     return log
+
+
+def _digest_of(module: nn.Module) -> str:
+    """Digest of the weights that stage 1 begins with: those of a folder may change under its name."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def about(config: SfatReleasedConfig, info: dict[str, Any]) -> str:

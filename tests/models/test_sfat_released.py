@@ -316,6 +316,8 @@ def test_pretrained_parts_by_folder_are_loaded_and_trained(tmp_path, dummies, vo
     commenter = MODELS["sfat-released"].load(context)
     model = commenter.model
     assert model.config.num_context_layers == 1
+    assert (model.config.bert, model.config.clip_text_model) == ("bert", "clip")  # not where they lay
+    assert str(tmp_path) not in (context.checkpoint / "config.json").read_text()
     expected = made.state_dict()["embeddings.word_embeddings.weight"]
     torch.testing.assert_close(model.embedding.word.weight, expected, atol=1e-4, rtol=0)
     assert "text_embeddings" not in commenter.needs
