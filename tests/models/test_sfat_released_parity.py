@@ -308,3 +308,38 @@ def test_a_constant_video_is_weighted_by_position_alone_and_a_planted_match_stan
         weights = model.weigh_frames(batch)
     assert (weights.argmax(1) == 7).all()
     assert (weights[:, 7] > 0.5).all()
+
+
+def test_the_released_ranking_is_one_decode_and_a_unigram_at_each_place():
+    from videochat.models.sfat_released.convert import model_of
+    from videochat.models.sfat_released.released_ranking import free_running, released_scores
+
+    state, given = random_state(SMALL), inputs(SMALL)
+    state["comment_decoder.fc.bias"][SEP] += 3  # [SEP] is often the best, and has to give way
+    model = model_of(state, num_context_heads=4)
+    reference, place = Reference(state, SMALL), torch.arange(10)
+    candidates = torch.randint(3, 60, (3, 6, 5), generator=torch.Generator().manual_seed(4))
+    candidates[:, :, 0], candidates[:, 2, 3:] = CLS, torch.tensor([SEP, PAD])
+    with torch.no_grad():
+        encoding = model.encode(batch_of(given))
+        comments = reference.bert(given["comment_ids"], place < given["comment_lengths"][:, None]).view(3, 5, -1)
+        video = reference.video(given["frames"], given["text"])[1]
+        rows, gave_way = [], 0
+        for clip in range(3):
+            prefix, each = [CLS], []
+            for step in range(7):
+                ids = torch.tensor([prefix])
+                logits = reference.logits(ids, comments[clip : clip + 1], video[clip : clip + 1])[0, -1]
+                order = logits.argsort(descending=True).tolist()
+                gave_way += order[0] == SEP and step < 5
+                chosen = order[1] if order[0] == SEP and step < 5 else order[0]
+                prefix.append(order[2] if chosen == CLS else chosen)
+                each.append(logits.log_softmax(-1))
+            rows.append((prefix[1:], torch.stack(each)))
+        tokens, _ = free_running(model, encoding, 7)
+        scores = released_scores(model, encoding, candidates)
+    assert tokens.tolist() == [prefix for prefix, _ in rows]
+    assert gave_way
+    for clip, (_, each) in enumerate(rows):
+        expected = [sum(float(each[t, ids[t + 1]]) for t in range(4)) for ids in candidates[clip].tolist()]
+        torch.testing.assert_close(scores[clip], torch.tensor(expected), atol=1e-3, rtol=0)
