@@ -45,7 +45,7 @@ class SaysSomething(LogitsProcessor):
         said = self.tokenizer.batch_decode(input_ids[:, self.start :], skip_special_tokens=True)
         silent = torch.tensor([not shown(text) for text in said], device=scores.device)
         scores[silent, self.eos] = -torch.inf
-        if input_ids.shape[1] - self.start >= self.max_new_tokens - 1:
+        if silent.any() and input_ids.shape[1] - self.start >= self.max_new_tokens - 1:
             scores[silent.nonzero(), self._dark(scores)] = -torch.inf
         return scores
 
