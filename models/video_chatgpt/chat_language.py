@@ -80,8 +80,7 @@ def make(context: LoadContext, settings: TrainingSettings) -> str:
         "settings": {
             name: value
             for name, value in dataclasses.asdict(settings).items()
-            if name.startswith("mlm_")
-            or name in ("vocab_size", "responses_per_clip", "null_probability", "limit", "weight_decay")
+            if name.startswith("mlm_") or name in ("vocab_size", "null_probability", "limit", "weight_decay")
         },
     }
     name = f"{CHAT}:{digest_json(what)[:12]}"
@@ -130,7 +129,7 @@ def make(context: LoadContext, settings: TrainingSettings) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class _Drawing:
-    """Prompts of the clips with some of their answers, drawn anew each time."""
+    """Prompts of the clips, each with one of its answers, drawn anew each time."""
 
     examples: Sequence[Example]
     prompts: Prompts
@@ -144,10 +143,8 @@ class _Drawing:
             blind = dataclasses.replace(example.view, frames=None, frame_ms=None)
             shown = empty_view() if random.random() < self.settings.null_probability else blind
             prompt = self.prompts.prompt(shown)
-            count = min(self.settings.responses_per_clip, len(example.responses))
-            for chosen in sorted(random.choice(len(example.responses), size=count, replace=False)):
-                text = example.responses[chosen]
-                rows.append((*prompt, *self.prompts.encode(text, (), self.config.max_response_tokens)))
+            text = example.responses[int(random.integers(len(example.responses)))]
+            rows.append((*prompt, *self.prompts.encode(text, (), self.config.max_response_tokens)))
         ids, lengths = pad(rows)
         return {"ids": ids, "lengths": lengths}
 
