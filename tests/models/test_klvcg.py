@@ -219,3 +219,28 @@ def test_training_twice_gives_the_same_bytes_and_the_facts_are_kept(context, tmp
     kept.write_text('{"text": "something else"}\n')
     with pytest.raises(Damaged, match="--set facts=FILE"):
         MODELS["klvcg-style"].load(context)
+
+
+@pytest.mark.slow
+def test_it_learns_to_look_where_the_answer_is_in_the_frames(tmp_path, dummies):
+    """The dummies' answer is the colour seen in seconds 8 to 11, of which the latest eleven frames hold three."""
+    api.catalog()
+    data = dummies.make_dataset(tmp_path / "w", num_channels=10, clips_per_recording=20, dim=32)
+    workspace = Workspace.open(tmp_path / "w")
+    options = {"width": 64, "epochs": 12, "batch_size": 16, "mlm_epochs": 1, "num_heads": 4, "dropout": 0.0}
+    context = LoadContext(
+        workspace=workspace, dataset=data, checkpoint=workspace.checkpoint_dir("klvcg-style"), options=options
+    )
+    test = list(data.clips("test"))
+    texts = TextTable([f"{colour} one number 3" for colour in dummies.COLOURS], list(dummies.COLOURS))
+    truth = [dummies.COLOURS.index(clip.responses[0].text.split()[0]) for clip in test]
+    MODELS["klvcg-style"].train(context)
+    views = [view(clip) for clip in test]
+    model = MODELS["klvcg-style"].load(context)
+    for shown, least, most in (
+        (views, 0.8, 1.0),
+        ([dataclasses.replace(v, frames=-v.frames) for v in views], 0.0, 0.4),
+    ):
+        scores = model.score(shown, [range(8)] * len(shown), texts)
+        right = np.mean([int(found.score.argmax()) == row for found, row in zip(scores, truth, strict=True)])
+        assert least <= right <= most  # chance is 1 in 8
