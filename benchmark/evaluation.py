@@ -280,7 +280,7 @@ class _Evaluator:
         return np.stack([metric.values(counts) for metric in METRICS], axis=1)
 
     def comparisons(self) -> list[dict[str, Any]]:
-        """All pairs of models, a minus b. Holm goes over all pairs and sets of one metric; the official one is apart."""
+        """All pairs of models, a minus b. Holm goes over all pairs and sets of one metric; the official is apart."""
         names = [entry.name for entry in self.entries if entry.kind == "model" and (entry.name, REAL) in self.by_model]
         pairs = list(itertools.combinations(names, 2))
         if not pairs:

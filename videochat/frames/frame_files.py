@@ -90,7 +90,8 @@ class FrameJob:
         label = str(self.recording.origin.get("features_model") or "")
         if self.recording.features is None or self.clip.spec in (label, Path(label).name):
             return ""
-        what = f"its features were made by {label or 'a CLIP without a name'}, comments are embedded by {self.clip.spec}"
+        maker = label or "a CLIP without a name"
+        what = f"its features were made by {maker}, comments are embedded by {self.clip.spec}"
         if self.clip.fingerprint["trained"]:
             raise BadRecording("features-of-another-clip", what, fix=f"run build-features with --clip {label}")
         return f"{what}: similarities between the two mean nothing"
