@@ -14,10 +14,11 @@ demo: env
 	$(BIN)/videochat demo
 
 quick: env
-	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 -m "not slow and not alone"
 
 test: quick
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "slow and not alone"
+	$(BIN)/python -m pytest -q -m alone
 
 fmt: env
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .

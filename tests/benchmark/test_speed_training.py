@@ -6,6 +6,7 @@ import pytest
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_step_with_stored_features_is_several_times_faster_than_the_released_one():
     import torch
 

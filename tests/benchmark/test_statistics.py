@@ -127,6 +127,7 @@ def test_holm_keeps_the_order_and_never_lowers_a_p(values):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_figures_of_5000_clips_of_100_candidates_and_12_models_take_seconds():
     """The ranking of 5,000 clips x 100 candidates x 12 models, with all intervals and 66 comparisons: under 5 s."""
     import time

@@ -18,12 +18,14 @@ def seconds(limits: HostLimits, host: str, count: int) -> float:
     return time.monotonic() - begin
 
 
+@pytest.mark.alone
 def test_a_burst_goes_at_once_and_then_the_rate_holds() -> None:
     limits = HostLimits({"a.test": Rate(per_second=50, burst=5)})
-    assert seconds(limits, "a.test", 5) < 0.05
+    assert seconds(limits, "a.test", 5) < 0.08  # 0.1 without a burst
     assert 0.09 <= seconds(limits, "a.test", 5) < 0.3
 
 
+@pytest.mark.alone
 def test_rest_fills_the_bucket_but_never_beyond_its_burst() -> None:
     limits = HostLimits({"a.test": Rate(per_second=100, burst=3)})
     seconds(limits, "a.test", 3)
@@ -31,6 +33,7 @@ def test_rest_fills_the_bucket_but_never_beyond_its_burst() -> None:
     assert 0.025 <= seconds(limits, "a.test", 6) < 0.2
 
 
+@pytest.mark.alone
 def test_threads_share_one_limit() -> None:
     limits = HostLimits({"a.test": Rate(per_second=100, burst=1)})
     begin = time.monotonic()
@@ -42,6 +45,7 @@ def test_threads_share_one_limit() -> None:
     assert 0.18 <= time.monotonic() - begin < 0.6
 
 
+@pytest.mark.alone
 def test_a_pause_stops_those_who_wait_already() -> None:
     limits = HostLimits({"a.test": Rate(per_second=20, burst=1)})
     limits.wait("a.test")

@@ -15,7 +15,7 @@ from videochat.crawl.limits import LIMITS, RATES, Rate
 from videochat.crawl.targets import read_targets
 from videochat.workspace import Workspace
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 NUM_VODS = 4
 IDEAL_S = 16.0  # what the throttled line needs for the media alone

@@ -74,6 +74,7 @@ def test_killed_at_random_moments_it_goes_on(twitch: Any, tmp_path: Path) -> Non
     assert num_midway >= 3  # kills that struck while fragments came
 
 
+@pytest.mark.alone
 def test_several_recordings_at_once_use_the_line(twitch: Any, tmp_path: Path) -> None:
     """Four VODs over a line of limited width take at most 1.3 times as long as their bytes need on it."""
     numbers = range(1001, 1005)
