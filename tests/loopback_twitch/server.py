@@ -276,7 +276,7 @@ class LoopbackTwitch:
     def requests(self) -> list[dict[str, Any]]:
         """The requests so far. A client may have its answer before its row is written: rows under way are awaited."""
         with self._answered:
-            self._answered.wait_for(lambda: not self._num_answering, timeout=2)
+            self._answered.wait_for(lambda: not self._num_answering, timeout=0.2)
             return self._requests
 
     def record(self, request: Request, response: Response, sent: int, started: float) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MAX_OFFSET_MS = 2**31 - 1 - 86_400_000  # times are int32 on the recording's clock; a day is left for offset_ms
 GZIP_LEVEL = 1  # level 6 takes three times the time for a fifth less
 COPY_BYTES = 1 << 20
+ROWS_AT_A_TIME = 16_384  # whose bounds are Python integers at a time
 NO_ID = -1  # hash() is never -1
 
 
@@ -124,22 +125,19 @@ def _write(
         temporary.open("wb") as handle,
         gzip.GzipFile(filename="", mode="wb", compresslevel=GZIP_LEVEL, fileobj=handle, mtime=0) as packed,
     ):
-        for block in _in_order(spool, begins[rows], ends[rows]):
+        for block in _in_order(spool, begins, ends, rows):
             digest.update(block)
             packed.write(block)
     return StoredChat(num_messages=len(rows), digest=digest.hexdigest(), offsets_ms=offsets[rows])
 
 
-def _in_order(spool: BinaryIO, begins: NDArray[np.int64], ends: NDArray[np.int64]) -> Iterator[bytes]:
-    """The lines [begin, end) one after another, in blocks of about COPY_BYTES; neighbours are read at once."""
-    if not len(begins):
-        return
-    breaks = np.flatnonzero(begins[1:] != ends[:-1]) + 1
-    firsts = np.concatenate(([0], breaks))
-    lasts = np.concatenate((breaks, [len(begins)])) - 1
+def _in_order(
+    spool: BinaryIO, begins: NDArray[np.int64], ends: NDArray[np.int64], rows: NDArray[np.int64]
+) -> Iterator[bytes]:
+    """The lines `rows` one after another, in blocks of about COPY_BYTES; neighbours are read at once."""
     block: list[bytes] = []
     size = 0
-    for begin, end in zip(begins[firsts].tolist(), ends[lasts].tolist(), strict=True):
+    for begin, end in _stretches(begins, ends, rows):
         while begin < end:
             piece = os.pread(spool.fileno(), min(end - begin, COPY_BYTES), begin)
             begin += len(piece)
@@ -149,6 +147,19 @@ def _in_order(spool: BinaryIO, begins: NDArray[np.int64], ends: NDArray[np.int64
                 yield b"".join(block)
                 block, size = [], 0
     yield b"".join(block)
+
+
+def _stretches(
+    begins: NDArray[np.int64], ends: NDArray[np.int64], rows: NDArray[np.int64]
+) -> Iterator[tuple[int, int]]:
+    """The bytes of `rows`, lines that touch each other as one; some rows at a time, since bounds take memory, too."""
+    for start in range(0, len(rows), ROWS_AT_A_TIME):
+        part = rows[start : start + ROWS_AT_A_TIME]
+        first, last = begins[part], ends[part]
+        breaks = np.flatnonzero(first[1:] != last[:-1]) + 1
+        firsts = np.concatenate(([0], breaks))
+        lasts = np.concatenate((breaks, [len(part)])) - 1
+        yield from zip(first[firsts].tolist(), last[lasts].tolist(), strict=True)
 
 
 def _duplicates(
