@@ -5,7 +5,9 @@ A check is {"check", "ok", "detail"}; the run keeps all of them and the table pr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 from videochat.errors import VideochatError
 
 from .golden import GOLDEN, expected
-from .metrics import METRICS, RECIPROCAL_RANK, Recall, harmonic, tie_counts
+from .metrics import METRICS, RECIPROCAL_RANK, Metric, Recall, TieCounts, harmonic, tie_counts
 from .panel import BLIND
 from .scores import ScoreBlock
 from .tasks import Task
@@ -65,31 +67,36 @@ def enforce(checks: Sequence[Check]) -> None:
 
 def _means(block: ScoreBlock, task: Task) -> np.ndarray[Any, np.dtype[np.float64]]:
     scores = block.score[block.layout.gather(task)]
-    counts = tie_counts(scores, task.candidates, task.truths, what=f"{block.model} on {task.name}")
+    counts = tie_counts(scores, task.candidates, task.all_truths, what=f"{block.model} on {task.name}")
     return np.array([metric.values(counts).sum() / len(task) for metric in METRICS])
 
 
 def _golden(name: str, block: ScoreBlock, task: Task, where: str) -> Check:
     means = _means(block, task)
+    sizes = Counter(task.is_truth.sum(axis=1).tolist())  # number of truths -> clips
     defined = [i for i, metric in enumerate(METRICS) if metric.is_defined(task.k)]
     worst, detail = 0.0, ""
     for i in defined:
-        target = expected(name, METRICS[i], task.k)
-        allowed = TOLERANCE if name != "golden-random" else _random_error(METRICS[i].name, task.k, len(task))
+        target = sum(count * expected(name, METRICS[i], task.k, truths) for truths, count in sizes.items()) / len(task)
+        allowed = TOLERANCE if name != "golden-random" else _random_error(METRICS[i], task.k, sizes)
         excess = abs(means[i] - target) / allowed
         if excess >= worst:
             worst, detail = excess, f"{METRICS[i].name} {means[i]:.4f}, expected {target:.4f} ± {allowed:.2g}"
     return Check(check=f"golden {name} on {where}", ok=bool(worst <= 1), detail=detail)
 
 
-def _random_error(metric: str, k: int, num_clips: int) -> float:
-    """NUM_SIGMA standard errors of a metric's mean when the rank is uniform on 1..K, plus the tolerance."""
-    ranks = np.arange(1, k + 1)
-    if metric.startswith("R@"):
-        values = (ranks <= int(metric[2:])).astype(np.float64)
-    else:
-        values = ranks.astype(np.float64) if metric == "MR" else 1.0 / ranks
-    return float(NUM_SIGMA * values.std() / np.sqrt(num_clips) + TOLERANCE)
+def _random_error(metric: Metric, k: int, sizes: Mapping[int, int]) -> float:
+    """NUM_SIGMA standard errors of a metric's mean when all orders are equally likely, plus the tolerance.
+
+    sizes: number of truths -> number of clips that have so many.
+    """
+    values = metric.values(TieCounts(np.arange(k), np.zeros(k, np.int64), k))  # at rank 1..K, without ties
+    variance, num_clips = 0.0, 0
+    for num_truths, count in sizes.items():
+        chances = np.array([math.comb(k - rank, num_truths - 1) / math.comb(k, num_truths) for rank in range(1, k + 1)])
+        variance += count * float(chances @ (values - chances @ values) ** 2)
+        num_clips += count
+    return float(NUM_SIGMA * np.sqrt(variance) / num_clips + TOLERANCE)
 
 
 def _blind(name: str, block: ScoreBlock, task: Task, where: str) -> Check:

@@ -38,6 +38,7 @@ SET_SCHEMA = pa.schema(
         ("sources", pa.list_(pa.string())),  # for each candidate the clip it comes from
     ]
 )
+OTHER_TRUTHS = pa.field("other_truths", pa.list_(pa.int32()))  # only in sets of several truths; filled up with -1
 
 
 def write_sets(folder: Path, sets: CandidateSets) -> None:
@@ -71,7 +72,8 @@ def read_sets(folder: Path, manifest: dict[str, Any]) -> CandidateSets:
     if texts_digest(texts) != manifest["texts"]["digest"]:
         raise _changed(folder / "texts.parquet", manifest)
     sets = {}
-    for name, facts in sorted(manifest["sets"].items(), key=lambda entry: declared.sets.index(entry[1]["set"])):
+    order = sorted(manifest["sets"].items(), key=lambda entry: (entry[1]["k"], declared.sets.index(entry[1]["set"])))
+    for name, facts in order:
         sets[name] = _read_set(folder / f"{name}.parquet", name, facts)
         if not _is_whole(sets[name], texts, declared.label):
             raise _changed(folder / f"{name}.parquet", manifest)
@@ -86,7 +88,7 @@ def _is_whole(part: CandidateSet, texts: TextTable, label: str) -> bool:
             part.clip_ids,
             part.group_ids,
             part.candidates.tolist(),
-            part.truth_positions.tolist(),
+            part.truth_places,
             part.sources,
             strict=True,
         )
@@ -135,7 +137,11 @@ def _set_table(part: CandidateSet) -> pa.Table:
         "digest": part.digests,
         "sources": part.sources,
     }
-    return pa.table({name: value.tolist() for name, value in values.items()}, schema=SET_SCHEMA)
+    schema = SET_SCHEMA
+    if part.other_truths is not None:
+        values["other_truths"] = part.other_truths
+        schema = schema.append(OTHER_TRUTHS)
+    return pa.table({name: value.tolist() for name, value in values.items()}, schema=schema)
 
 
 def _read_set(path: Path, name: str, facts: dict[str, Any]) -> CandidateSet:
@@ -156,7 +162,15 @@ def _read_set(path: Path, name: str, facts: dict[str, Any]) -> CandidateSet:
         generic=np.array(table["generic"].to_pylist(), dtype=bool),
         digests=_objects(table["digest"]),
         sources=np.array(table["sources"].to_pylist(), dtype=object).reshape(-1, facts["k"]),
+        other_truths=_other_truths(table),
     )
+
+
+def _other_truths(table: pa.Table) -> Any:
+    if OTHER_TRUTHS.name not in table.column_names:
+        return None
+    rows = table[OTHER_TRUTHS.name].to_pylist()
+    return np.array(rows, dtype=np.int32).reshape(len(rows), -1 if rows else 0)
 
 
 def _objects(column: pa.ChunkedArray) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 from videochat.commenter import TextTable
 from videochat.files import digest_json
 
+from .metrics import truth_mask
 from .protocols import PROTOCOLS, Protocol
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class CandidateSet:
     candidates: int32 (n, k), rows of the text table, in the shuffled order a model is handed. truths: int32 (n,), a
     member of its row of candidates. generic: bool (n,), the truth is one of the most frequent keys of the training
     split. sources: object (n, k), for each candidate the clip it comes from.
+    other_truths: int32 (n, T), members of their row too, filled up with -1; None where every clip has one truth.
     digest: of the whole set, the root of the items' digests; a part of a set keeps the digest of the whole.
     """
 
@@ -55,13 +57,15 @@ class CandidateSet:
     generic: NDArray[np.bool_]
     digests: NDArray[np.object_]
     sources: NDArray[np.object_]
+    other_truths: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.clip_ids)
 
     def take(self, rows: NDArray[Any]) -> CandidateSet:
         """Some rows, by a boolean mask or by their numbers."""
-        return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in COLUMNS})
+        others = None if self.other_truths is None else self.other_truths[rows]
+        return dataclasses.replace(self, other_truths=others, **{name: getattr(self, name)[rows] for name in COLUMNS})
 
     def split(self, split: str) -> CandidateSet:
         return self.take(self.splits == split)
@@ -70,6 +74,14 @@ class CandidateSet:
     def truth_positions(self) -> NDArray[np.int64]:
         """int64 (n,): where in its row of candidates the truth stands."""
         return np.asarray((self.candidates == self.truths[:, None]).argmax(axis=1), dtype=np.int64)
+
+    @property
+    def truth_places(self) -> list[int] | list[list[int]]:
+        """For each clip what its digest covers: the position of its truth, or of each of its truths, ascending."""
+        if self.other_truths is None:
+            return self.truth_positions.tolist()
+        mask = truth_mask(self.candidates, np.concatenate([self.truths[:, None], self.other_truths], axis=1))
+        return [np.flatnonzero(row).tolist() for row in mask]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,11 +140,11 @@ class CandidateSets(Mapping[str, CandidateSet]):
 
 
 def item_digest(
-    label: str, set_name: str, clip: str, group: str, texts: list[str], truth: int, sources: list[str]
+    label: str, set_name: str, clip: str, group: str, texts: list[str], truth: int | list[int], sources: list[str]
 ) -> str:
     """Digest of one item by its contents, not by text numbers: it stays when other items leave the set.
 
-    texts: the candidates in order; truth: the position of the truth among them.
+    texts: the candidates in order; truth: the position of the truth among them; a list where there may be several.
     """
     return digest_json([label, set_name, clip, group, texts, truth, sources])[:32]
 

@@ -5,6 +5,8 @@
     constant   all tied                             R@k = k/K, MR = (K + 1)/2, MRR = H(K)/K
     random     a hash of clip and candidate         the same in expectation, checked within 5 standard errors
 
+Where m of the K candidates are truths, the best-ranked one counts: reversed has MR = K - m + 1, and so on.
+
 They are built from the truth, which no Commenter ever sees; random knows it not, but stands here to be checked too.
 """
 
@@ -16,7 +18,7 @@ import numpy as np
 
 from videochat.files import stable_hash
 
-from .metrics import Metric
+from .metrics import Metric, Recall
 from .scores import REAL, ScoreBlock
 from .tasks import Layout, Task
 
@@ -28,7 +30,7 @@ GOLDEN = ("oracle", "reversed", "golden-constant", "golden-random")
 
 def golden_blocks(task: Task, *, seed: int = 0) -> list[ScoreBlock]:
     """The scores of the four golden scorers on one task."""
-    is_truth = (task.candidates == task.truths[:, None]).astype(np.float64).ravel()
+    is_truth = task.is_truth.astype(np.float64).ravel()
     values: dict[str, NDArray[np.float64]] = {
         "oracle": is_truth,
         "reversed": -is_truth,
@@ -47,10 +49,12 @@ def _random(task: Task, seed: int) -> NDArray[np.float64]:
     return np.concatenate(rows) if rows else np.zeros(0)
 
 
-def expected(name: str, metric: Metric, k: int) -> float:
-    """What a golden scorer must get on a set of K candidates."""
+def expected(name: str, metric: Metric, k: int, num_truths: int = 1) -> float:
+    """What a golden scorer must get on K candidates of which `num_truths` are truths."""
     if name == "oracle":
         return 1.0
     if name == "reversed":
-        return {"MR": float(k), "MRR": 1.0 / k}.get(metric.name, 0.0)
-    return metric.chance(k)
+        last = k - num_truths + 1
+        recall = float(isinstance(metric, Recall) and metric.k >= last)
+        return {"MR": float(last), "MRR": 1.0 / last}.get(metric.name, recall)
+    return metric.chance(k, num_truths)

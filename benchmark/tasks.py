@@ -19,6 +19,8 @@ import numpy as np
 from videochat.commenter import TextTable
 from videochat.errors import Mismatch, VideochatError
 
+from .metrics import truth_mask
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -47,6 +49,8 @@ class CandidateSetLike(Protocol):
     def truths(self) -> NDArray[np.int32]: ...
     @property
     def generic(self) -> NDArray[np.bool_]: ...
+    @property
+    def other_truths(self) -> NDArray[np.int32] | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +59,7 @@ class Task:
 
     clip_ids, recording_ids, categories, clusters, group_ids: str (n,). candidates int32 (n, K); truths int32 (n,);
     generic bool (n,): the truth is among the most frequent keys of train; num_bytes int32 (n, K): of the UTF-8 text.
+    other_truths int32 (n, T), filled up with -1: what else is a truth; None where every clip has one.
     """
 
     name: str
@@ -69,6 +74,7 @@ class Task:
     truths: NDArray[np.int32]
     generic: NDArray[np.bool_]
     num_bytes: NDArray[np.int32]
+    other_truths: NDArray[np.int32] | None = None
 
     @classmethod
     def of(cls, source: CandidateSetLike, texts: TextTable, split: str) -> Task:
@@ -102,10 +108,23 @@ class Task:
             truths=np.asarray(part.truths, dtype=np.int32)[order],
             generic=np.asarray(part.generic, dtype=np.bool_)[order],
             num_bytes=lengths[candidates] if len(order) else np.zeros((0, source.k), np.int32),
+            other_truths=None if part.other_truths is None else part.other_truths[order],
         )
 
     def __len__(self) -> int:
         return len(self.clip_ids)
+
+    @property
+    def all_truths(self) -> NDArray[np.int32]:
+        """int32 (n,) where every clip has one truth, else (n, 1 + T) filled up with -1: what metrics take."""
+        if self.other_truths is None:
+            return self.truths
+        return np.concatenate([self.truths[:, None], self.other_truths], axis=1)
+
+    @cached_property
+    def is_truth(self) -> NDArray[np.bool_]:
+        """bool (n, K)"""
+        return truth_mask(self.candidates, self.all_truths)
 
     def only(self, rows: NDArray[np.bool_]) -> Task:
         """The task on some of its clips; rows: bool (n,)."""
@@ -116,7 +135,8 @@ class Task:
                 *("candidates", "truths", "generic", "num_bytes"),
             )
         }
-        return Task(name=self.name, k=self.k, split=self.split, **columns)
+        others = None if self.other_truths is None else self.other_truths[rows]
+        return Task(name=self.name, k=self.k, split=self.split, other_truths=others, **columns)
 
 
 @dataclass(frozen=True, eq=False)

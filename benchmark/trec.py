@@ -1,6 +1,6 @@
 """Runs and relevance judgements as trec_eval reads them, so that anyone can check our MRR with the field's own tool.
 
-    trec/qrels.random10.txt      <clip_id> 0 t<candidate> <1 for the truth, else 0>
+    trec/qrels.random10.txt      <clip_id> 0 t<candidate> <1 for a truth, else 0>
     trec/sfat.random10.run       <clip_id> Q0 t<candidate> <rank> <level> <run>
 
 trec_eval ranks by the score column, kept in single precision by some versions, and breaks ties by document name. The
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 def qrels_lines(task: Task) -> str:
     """One judgement for each candidate of each clip."""
     return "".join(
-        f"{clip_id} 0 t{candidate} {int(candidate == truth)}\n"
-        for clip_id, row, truth in zip(task.clip_ids, task.candidates, task.truths, strict=True)
-        for candidate in row
+        f"{clip_id} 0 t{candidate} {int(is_truth)}\n"
+        for clip_id, row, truths in zip(task.clip_ids, task.candidates, task.is_truth, strict=True)
+        for candidate, is_truth in zip(row, truths, strict=True)
     )
 
 

@@ -20,7 +20,7 @@ from videochat.errors import VideochatError
 from videochat.files import stable_hash
 
 from .. import score_rules
-from ..metrics import RECIPROCAL_RANK, tie_counts
+from ..metrics import MEAN_RANK, RECIPROCAL_RANK, tie_counts
 from ..tasks import Task
 from .charts import timeline, weight_bar
 from .inputs import ClipSource, RunData
@@ -143,8 +143,8 @@ def _rank(run: RunData, model: str, rule: str, name: str) -> _Ranked | None:
     if block is None:
         return None
     scores = score_rules.apply(rule, block, task, block.layout.gather(task))
-    counts = tie_counts(scores, task.candidates, task.truths, what=f"{model} on {name}")
-    return _Ranked(scores, counts.above + 1 + counts.equal / 2, RECIPROCAL_RANK.values(counts))
+    counts = tie_counts(scores, task.candidates, task.all_truths, what=f"{model} on {name}")
+    return _Ranked(scores, MEAN_RANK.values(counts), RECIPROCAL_RANK.values(counts))
 
 
 def _exhibit(
@@ -196,7 +196,7 @@ def _ranking(task: Task, texts: TextTable, found: _Ranked, row: int) -> Ranking:
                 score=f"{score:.2f}".replace("-", "−"),
                 share=share,
                 rank=_rank_text(above + 1 + equal / 2),
-                is_truth=candidate == task.truths[row],
+                is_truth=bool(task.is_truth[row, index]),
             )
         )
     return Ranking(set=task.name, rank=_rank_text(float(found.ranks[row])), candidates=lines)
