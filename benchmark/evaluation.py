@@ -17,6 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import score_rules
+from .clip_facts import ClipFacts
+from .closer_look import closer_look
+from .figures import ALPHA as ALPHA
+from .figures import DIGITS, OFFICIAL, estimate, number
 from .metrics import METRICS, RECIPROCAL_RANK, Metric, Recall, tie_counts
 from .scores import CHAT_SWAPPED, REAL, VIDEO_SWAPPED, ScoreBlock
 from .statistics import Bootstrap, Resampled, cluster_sums, holm, macro_mean, sign_flip_p
@@ -27,12 +31,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-OFFICIAL = "official"
 HEADLINE_K = 10  # PROTOCOL "Official number"
 PAIRED: tuple[Metric, ...] = (RECIPROCAL_RANK, Recall(1))
 GAINS = {"video": VIDEO_SWAPPED, "chat": CHAT_SWAPPED}
-DIGITS = 10
-ALPHA = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +56,6 @@ class Evaluation:
     num_clusters: int
 
 
-def number(value: float) -> float | None:
-    """A JSON number of ten digits, or None for NaN."""
-    return None if np.isnan(value) else round(float(value), DIGITS)
-
-
 def headline(tasks: Iterable[Task]) -> list[Task]:
     """The sets that make the official number: those with K = 10, else those with the smallest K."""
     tasks = [task for task in tasks if len(task)]
@@ -68,7 +64,9 @@ def headline(tasks: Iterable[Task]) -> list[Task]:
 
 
 @dataclass
-class _Evaluator:
+class Evaluator:
+    """One evaluation: which blocks belong to whom, their values by clip, and the parts of metrics.json."""
+
     entries: Sequence[Entry]
     tasks: Sequence[Task]
     blocks: Sequence[ScoreBlock]
@@ -107,7 +105,7 @@ class _Evaluator:
         key = (block.model, block.condition, rule, task.name, task.split)
         if metrics is not METRICS or key not in self._values:
             what = f"{block.model} ({block.condition}, {rule}) on {task.name}"
-            counts = tie_counts(self.scores(block, rule, task), task.candidates, task.truths, what=what)
+            counts = tie_counts(self.scores(block, rule, task), task.candidates, task.all_truths, what=what)
             values = np.stack([metric.values(counts) for metric in metrics], axis=1)
             if metrics is not METRICS:
                 return values
@@ -276,7 +274,7 @@ class _Evaluator:
 
     def values_of_part(self, block: ScoreBlock, rule: str, task: Task, key: tuple[str, str]) -> Floats:
         scores = score_rules.apply(rule, block, task, block.layout.gather(task))
-        counts = tie_counts(scores, task.candidates, task.truths, what=" ".join(key))
+        counts = tie_counts(scores, task.candidates, task.all_truths, what=" ".join(key))
         return np.stack([metric.values(counts) for metric in METRICS], axis=1)
 
     def comparisons(self) -> list[dict[str, Any]]:
@@ -306,10 +304,6 @@ class _Evaluator:
             adjust([row for row in rows if row["metric"] == metric.name])
         adjust(official)
         return rows + official
-
-
-def estimate(value: float, low: float, high: float) -> dict[str, float | None]:
-    return {"value": number(value), "low": number(low), "high": number(high)}
 
 
 def compared(
@@ -355,9 +349,11 @@ def evaluate(
     seed: int = 0,
     frames: Mapping[str, bool] | None = None,
 ) -> Evaluation:
-    """All figures of a run. frames: model -> whether it was given frames (for the text-only mark; default yes)."""
-    evaluator = _Evaluator(entries, tasks, blocks, seed)
+    """All figures of a run. frames: model -> whether it was given frames (for the text-only mark; default yes).
+    facts: of the clips, for breakdowns and diagnostics; without them those parts are shorter."""
+    evaluator = Evaluator(entries, tasks, blocks, seed)
     dev = evaluator.choose_rules()
+    facts: ClipFacts | None = None,
     gains = evaluator.gains()
     metrics = {
         "rows": evaluator.rows(),
@@ -370,6 +366,7 @@ def evaluate(
     return Evaluation(
         metrics=metrics,
         score_rules=evaluator.rules,
+    metrics |= closer_look(evaluator, metrics["comparisons"], metrics["official"], facts)
         dev=dev,
         text_only=marks,
         num_clusters=evaluator.bootstrap.num_clusters,

@@ -13,6 +13,7 @@ panel run first: if one of them is off, nothing is ranked (audit.py).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import videochat
@@ -23,6 +24,7 @@ from videochat.progress import say
 from videochat.schema import slug
 
 from .audit import Check, audit, enforce
+from .clip_facts import ClipFacts, references, write_facts
 from .entrant import Entrant, lacking
 from .golden import GOLDEN, golden_blocks
 from .panel import NAMES as PANEL_NAMES
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from videochat.workspace import Workspace
 
     from .candidate_set import CandidateSets
+    from .corpus import Corpus
 
 
 def bench(
@@ -75,7 +78,8 @@ def bench(
         raise MissingInput(
             "the candidate sets hold no test clips", fix="more or longer recordings, or --split-by recording"
         )
-    blocks, checks = gate(dataset, sets, tasks, seed=seed)
+    panel = Panel(dataset, sets.texts)
+    blocks, checks = gate(dataset, sets, tasks, seed=seed, panel=panel)
     if not allow_failed_audit:
         enforce(checks)
     rows = [_row(entrant, dataset, sets.texts) for entrant in entrants]
@@ -107,10 +111,21 @@ def bench(
     info["run_id"] = run_id or default_run_id(info)
     info["audit"] = [check.to_json() for check in [*checks, *scoring.checks]]
     final = workspace.runs_dir / slug_id(info["run_id"])
-    weights = scoring.weights
-    return write_run_folder(
-        final, info, tasks, [*scored, *blocks], write_more=lambda folder: write_weights(folder, weights)
-    )
+    facts = clip_facts(workspace, panel.corpus, sets, tasks)
+
+    def write_more(folder: Path) -> None:
+        write_weights(folder, scoring.weights)
+        write_facts(folder, facts)
+
+    return write_run_folder(final, info, tasks, [*scored, *blocks], write_more=write_more)
+
+
+def clip_facts(workspace: Workspace, corpus: Corpus, sets: CandidateSets, tasks: Sequence[Task]) -> ClipFacts:
+    """What breakdowns and diagnostics need to know of the test clips."""
+    test = [task for task in tasks if task.split == "test"]
+    recordings = sorted({name for task in test for name in task.recording_ids.tolist()})
+    context_ms = workspace.settings.geometry.context_ms
+    return ClipFacts.of(corpus, test, sets.texts, context_ms=context_ms, refers=references(workspace, recordings))
 
 
 def ordered_sets(sets: CandidateSets) -> list[str]:
@@ -124,10 +139,10 @@ def make_tasks(sets: CandidateSets) -> list[Task]:
 
 
 def gate(
-    dataset: Dataset, sets: CandidateSets, tasks: Sequence[Task], *, seed: int
+    dataset: Dataset, sets: CandidateSets, tasks: Sequence[Task], *, seed: int, panel: Panel | None = None
 ) -> tuple[list[ScoreBlock], list[Check]]:
-    """Scores of the panel and the golden scorers, and the checks they must pass."""
-    panel = Panel(dataset, sets.texts)
+    """Scores of the panel and the golden scorers, and the checks they must pass. panel: made here if not given."""
+    panel = panel or Panel(dataset, sets.texts)
     blocks = [block for task in tasks if len(task) for block in (*panel.blocks(task), *golden_blocks(task, seed=seed))]
     return blocks, audit(tasks, blocks, clip_blind_at_chance=sets.declaration.clip_blind_at_chance)
 

@@ -6,6 +6,7 @@
     run.ranking("sfat", "random10")     # a row for each candidate of each clip, with its rank
 
     run.json candidates.parquet scores.parquet     what was ranked, and the scores
+    clips.parquet texts.parquet                    what else is known of clips and candidates (clip_facts.py)
     metrics.json table.txt trec/ weights.parquet   what follows from them
 
 candidates.parquet repeats the ranked sets by text number, without the texts. There are no wall times in a run: the
@@ -26,6 +27,7 @@ from videochat.errors import MissingInput
 from videochat.files import digest_json, read_json, read_parquet, unfinished, write_json, write_parquet, write_text
 
 from . import score_rules, table
+from .clip_facts import ClipFacts, read_facts, write_facts
 from .evaluation import Entry, Evaluation, evaluate
 from .metrics import METRICS
 from .scores import REAL, ScoreBlock, read_scores, write_scores
@@ -187,12 +189,14 @@ def read_tasks(path: Path) -> list[Task]:
     return tasks
 
 
-def evaluated(info: dict[str, Any], tasks: Sequence[Task], blocks: Sequence[ScoreBlock]) -> Evaluation:
+def evaluated(
+    info: dict[str, Any], tasks: Sequence[Task], blocks: Sequence[ScoreBlock], facts: ClipFacts | None = None
+) -> Evaluation:
     """Compute all figures and write what they decide (rules, marks, signatures) into `info`."""
     scored = {block.model for block in blocks}
     entries = [Entry(name=m["name"], kind=m["kind"]) for m in info["models"] if m["name"] in scored]
     frames = {m["name"]: bool(m["saw_frames"]) for m in info["models"]}
-    found = evaluate(entries, tasks, blocks, seed=info["settings"]["seed"], frames=frames)
+    found = evaluate(entries, tasks, blocks, seed=info["settings"]["seed"], frames=frames, facts=facts)
     for model in info["models"]:
         name = model["name"]
         model["score_rule"], model["rules"] = found.score_rules.get(name), found.dev.get(name, {})
@@ -220,7 +224,7 @@ def signature(info: Mapping[str, Any], set_name: str, model: str | None = None) 
 
 def write_results(folder: Path, info: dict[str, Any], tasks: Sequence[Task], blocks: Sequence[ScoreBlock]) -> None:
     """Everything that follows from the scores: metrics.json, table.txt, trec/ and run.json, last."""
-    found = evaluated(info, tasks, blocks)
+    found = evaluated(info, tasks, blocks, read_facts(folder))
     write_json(folder / "metrics.json", found.metrics)
     write_text(folder / "table.txt", table.to_text(info, found.metrics))
     kinds = {model["name"]: model["kind"] for model in info["models"]}
@@ -290,4 +294,6 @@ def rescore(path: Path | str, *, only: Collection[str] | None = None) -> Run:
         raise MissingInput("no test clip of this run is left", fix="bench on the new candidate sets")
     part = f"on-{digest_json(allowed.tolist())[:8]}"
     info = dict(run.info, run_id=f"{run.run_id}-{part}", part=part)
-    return write_run_folder(run.path.with_name(info["run_id"]), info, kept, blocks)
+    facts = read_facts(run.path)
+    more = None if facts is None else lambda folder: write_facts(folder, facts)
+    return write_run_folder(run.path.with_name(info["run_id"]), info, kept, blocks, write_more=more)

@@ -1,7 +1,8 @@
 """The printed table of a run: models and scorers above the line, the shortcut panel and golden scorers below it.
 
 Each headline set shows R@1 and MRR, then the official number with its interval and both gains; `wide` adds every
-metric of every set. Nothing is computed here: the table is made of run.json and metrics.json.
+metric of every set and what wide_table.py holds. Nothing is computed here: the table is made of run.json and
+metrics.json.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .evaluation import HEADLINE_K, OFFICIAL
-from .metrics import METRICS, RECIPROCAL_RANK, Recall
+from .metrics import RECIPROCAL_RANK, Recall
 from .statistics import MIN_CLUSTERS
 
+from .wide_table import wide_parts
 Json = Mapping[str, Any]
 ABSENT = "–"
 
@@ -128,7 +130,7 @@ def to_text(info: Json, metrics: Json, *, wide: bool = False) -> str:
     cells = [titles, *(cells for _, cells in rows)]
     parts = [heading(info), _top_line(cells, sets), aligned(cells, rules=[1, *changes])]
     if wide:
-        parts += [_wide(info, metrics, name, k) for name, k in {r["set"]: r["k"] for r in metrics["rows"]}.items()]
+        parts += wide_parts(info, metrics)
     return "\n".join([*parts, *notes(info, metrics)]) + "\n"
 
 
@@ -142,24 +144,6 @@ def _top_line(rows: Sequence[Sequence[str]], sets: Sequence[str], gap: int = 2) 
     spans = [widths[0] + gap + widths[1]]
     spans += [widths[i] + gap + widths[i + 1] for i in range(2, len(widths), 2)]
     return (" " * gap).join(name.rjust(span) for name, span in zip(["", *sets, "official", "gain"], spans, strict=True))
-
-
-def _wide(info: Json, metrics: Json, name: str, k: int) -> str:
-    """All metrics of one set, both strata, every rule; the official rule is marked by =."""
-    official = {model["name"]: model["score_rule"] for model in info["models"]}
-    titles = [f"{name}", "rule", "stratum", "clips", *(m.name for m in METRICS if m.is_defined(k)), "MRR 95 %"]
-    rows = [titles]
-    for row in metrics["rows"]:
-        if row["set"] == name:
-            mark = "=" if official.get(row["model"]) == row["rule"] else " "
-            cells = [row["model"].removeprefix("panel:"), row["rule"] + mark, row["stratum"], str(row["num_clips"])]
-            cells += [
-                short(row["metrics"][m.name]["value"], digits=2 if m.name == "MR" else 3)
-                for m in METRICS
-                if m.is_defined(k)
-            ]
-            rows.append([*cells, bounds(row["metrics"]["MRR"])])
-    return "\n" + aligned(rows, rules=[1], num_left=3)
 
 
 def to_markdown(info: Json, metrics: Json) -> str:
