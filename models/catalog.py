@@ -11,12 +11,16 @@ from importlib import import_module
 from videochat.commenter import MODELS, Commenter, LoadContext, ModelEntry
 
 SFAT_VARIANTS = {
-    "sfat": ("semantic", "SFAT: frames weighted by their CLIP similarity to the chat"),
-    "sfat-mean": ("mean", "SFAT with all frames weighted alike"),
-    "sfat-text": ("none", "SFAT without video"),
-    "sfat-all": ("all", "SFAT with every frame as a memory of its own"),
-    "sfat-oracle": ("oracle", "SFAT shown only the frames of the focal event (simulated data)"),
-}
+    "sfat": ({"pooling": "semantic"}, "SFAT: frames weighted by their CLIP similarity to the chat"),
+    "sfat-mean": ({"pooling": "mean"}, "SFAT with all frames weighted alike"),
+    "sfat-text": ({"pooling": "none"}, "SFAT without video"),
+    "sfat-all": ({"pooling": "all"}, "SFAT with every frame as a memory of its own"),
+    "sfat-oracle": ({"pooling": "oracle"}, "SFAT shown only the frames of the focal event (simulated data)"),
+    "sfat-audio": (
+        {"pooling": "semantic", "transcript": "scalar"},
+        "SFAT with the transcript as a third memory, read through a gate that may close",
+    ),
+}  # name -> (fields of its configuration, summary)
 
 
 # name -> (folder, summary) of the models that have no variants; their train.py offers train and load
@@ -45,14 +49,14 @@ def _load_zero_shot(context: LoadContext) -> Commenter:
     return ClipZeroShot(pooling=str(context.options.get("pooling", "mean")))
 
 
-for _name, (_pooling, _summary) in SFAT_VARIANTS.items():
+for _name, (_fields, _summary) in SFAT_VARIANTS.items():
     MODELS.add(
         _name,
         ModelEntry(
             name=_name,
             summary=_summary,
             load=partial(_load, folder="sfat", name=_name),
-            train=partial(_train, folder="sfat", name=_name, pooling=_pooling),
+            train=partial(_train, folder="sfat", name=_name, **_fields),
         ),
     )
 for _name, (_folder, _summary) in TRAINED.items():

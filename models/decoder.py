@@ -10,7 +10,7 @@ Legend: S packed tokens, B clips, T tokens, M memory vectors, N layers, H heads,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,16 +19,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .encoder import TokenEmbedding
+from .gate import Gate
 from .layers import Attend, CrossAttention, FeedForward, SelfAttention
 from .packing import Packing, attend_folded, attend_within, fold
 
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """Keys and values of one memory for all layers (B, N, 2, H, M, E) and which of its vectors are real (B, M)."""
+    """Keys and values of one memory for all layers (B, N, 2, H, M, E) and which of its vectors are real (B, M).
+
+    present: bool (B,), for a gated memory: where it is False nothing of the memory enters.
+    """
 
     kv: Tensor
     mask: Tensor
+    present: Tensor | None = None
 
     def attend(self, layer: int, query_BHTE: Tensor) -> Tensor:
         key, value = self.kv[:, layer, 0], self.kv[:, layer, 1]
@@ -38,7 +43,17 @@ class Memory:
 
 
 class DecoderLayer(nn.Module):
-    def __init__(self, width: int, num_heads: int, hidden_width: int, num_memories: int, dropout: float) -> None:
+    """gates: number of a memory -> kind of the gate that what is read there goes through."""
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        hidden_width: int,
+        num_memories: int,
+        dropout: float,
+        gates: Mapping[int, str] | None = None,
+    ) -> None:
         super().__init__()
         self.self_norm = nn.LayerNorm(width)
         self.self_attention = SelfAttention(width, num_heads)
@@ -47,23 +62,44 @@ class DecoderLayer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(width)
         self.feed_forward = FeedForward(width, hidden_width)
         self.dropout = nn.Dropout(dropout)
+        self.gates = nn.ModuleDict({str(index): Gate(width, kind) for index, kind in (gates or {}).items()})
 
-    def forward(self, hidden: Tensor, attend: Attend, cross: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
-        """cross: for each memory in order, queries (..., H, E) to attended values."""
+    def forward(
+        self,
+        hidden: Tensor,
+        attend: Attend,
+        cross: Sequence[Callable[[Tensor], Tensor]],
+        present: Sequence[Tensor | None] = (),
+    ) -> Tensor:
+        """cross: for each memory in order, queries (..., H, E) to attended values. present: for each gated memory,
+        bool (..., 1)."""
         hidden = hidden + self.dropout(self.self_attention(self.self_norm(hidden), attend))
-        for norm, attention, attend_memory in zip(self.cross_norms, self.cross_attentions, cross, strict=True):
-            hidden = hidden + self.dropout(attention(norm(hidden), attend_memory))
+        memories = zip(self.cross_norms, self.cross_attentions, cross, strict=True)
+        for index, (norm, attention, attend_memory) in enumerate(memories):
+            state = norm(hidden)
+            read = attention(state, attend_memory)
+            if str(index) in self.gates:
+                read = read * self.gates[str(index)](state, read, present[index])
+            hidden = hidden + self.dropout(read)
         return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
 
 
 class Decoder(nn.Module):
     def __init__(
-        self, *, width: int, num_heads: int, hidden_width: int, num_layers: int, num_memories: int, dropout: float
+        self,
+        *,
+        width: int,
+        num_heads: int,
+        hidden_width: int,
+        num_layers: int,
+        num_memories: int,
+        dropout: float,
+        gates: Mapping[int, str] | None = None,
     ) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(
-            DecoderLayer(width, num_heads, hidden_width, num_memories, dropout) for _ in range(num_layers)
+            DecoderLayer(width, num_heads, hidden_width, num_memories, dropout, gates) for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(width)
 
@@ -86,6 +122,7 @@ class Decoder(nn.Module):
         """Packed sequences, each belonging to clip clip_S -> normalised states (S, W). causal: a token sees none after
         it, as in training and ranking; without, it sees its whole sequence (for pretraining on masked tokens)."""
         folding = fold(clip_S, memories[0].mask.shape[0])
+        present = [None if memory.present is None else memory.present[clip_S][:, None] for memory in memories]
         hidden = self.dropout(embedding.embed(ids_S, packing.position_S))
         for index, layer in enumerate(self.layers):
             hidden = layer(
@@ -95,6 +132,7 @@ class Decoder(nn.Module):
                     lambda q, m=memory, i=index: attend_folded(q, lambda x: m.attend(i, x), folding)
                     for memory in memories
                 ],
+                present,
             )
         return self.norm(hidden)
 
@@ -115,5 +153,6 @@ class Decoder(nn.Module):
                 return F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2)
 
             cross = [lambda q, m=memory, i=index: m.attend(i, q.transpose(1, 2)).transpose(1, 2) for memory in memories]
-            hidden = layer(hidden, attend, cross)
+            present = [None if memory.present is None else memory.present[:, None, None] for memory in memories]
+            hidden = layer(hidden, attend, cross, present)
         return self.norm(hidden)

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # raise when the same settings would give another model
 FIXED = {"self", "kwargs", "vocab_size", "clip_dim", "pad_token_id", "bos_token_id", "eos_token_id"}  # by the data
-LOAD_OPTIONS = frozenset({"allow_other_data"})
+LOAD_OPTIONS = frozenset({"allow_other_data", "allow_seen_recordings"})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -139,6 +139,7 @@ class Recipe:
     prepare: called on the new model, with the context, before stage 1 (weights by name, say).
     restore: (folder, context) -> the model as it was written; None: model.from_pretrained.
     bundled: a checkpoint that comes with the package, by model name.
+    facts: (model, dev examples, collator) -> what training.json and the card are to say besides, once it is trained.
     """
 
     config: Callable[..., Any]
@@ -152,6 +153,7 @@ class Recipe:
     prepare: Callable[[Any, LoadContext], None] | None = None
     restore: Callable[[Path, LoadContext], Any] | None = None
     bundled: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+    facts: Callable[[Any, list[Example], Collator], dict[str, Any]] | None = None
 
     @property
     def config_fields(self) -> dict[str, Any]:
@@ -208,9 +210,11 @@ def train(context: LoadContext, recipe: Recipe, *, name: str, **variant: Any) ->
     fields = {**variant, **fields}
     probe = recipe.config(**fields)
     if missing := probe.needs - dataset.provides:
+        features = missing - {"transcript"}
+        step = "videochat build-features" if features else "videochat transcribe"
         raise MissingInput(
             f"{name} needs {', '.join(sorted(missing))}, which these shards lack",
-            fix="run `videochat build-features` and `videochat build`, or train sfat-text",
+            fix=f"run `{step}` and `videochat build`, or train {'sfat-text' if features else 'sfat'}",
         )
     stamp = digest_json(
         {
@@ -262,6 +266,7 @@ def train(context: LoadContext, recipe: Recipe, *, name: str, **variant: Any) ->
             "num_train_clips": len(examples),
             "num_dev_clips": len(dev),
             "num_parameters": sum(p.numel() for p in model.parameters()),
+            **({} if recipe.facts is None else recipe.facts(model, dev, collator)),
         }
         card = model_card(info, config, class_name=recipe.model.__name__, about=recipe.about(config, info))
         checkpoint.write(context.checkpoint, model.cpu(), tokenizer, info, [*log, *result.log], card)

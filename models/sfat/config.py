@@ -12,9 +12,12 @@ from transformers import PretrainedConfig
 from videochat.errors import UsageError
 
 from ..frame_pooling import AGGREGATIONS, POOLINGS, WEIGHTINGS
+from ..gate import GATES
 
 ORDERS = ("text_video", "video_text")
 FRAME_TEMPERATURE = 0.1  # as in the released code (FACTS §1); the description leaves it open
+TRANSCRIPTS = ("off", *GATES)
+GATE_COST = 0.01  # nats; far below what a stream that helps is worth, enough to shut one that does not (README.md)
 MAX_CONTEXT_COMMENTS = 15  # the latest ones, as many as the released code draws in evaluation (FACTS §1)
 
 # sample: fits the demo's minutes on one core (FACTS §9). small: for real chat on a CPU. base: 138 M parameters with a
@@ -39,9 +42,16 @@ class SfatConfig(PretrainedConfig):
     weighting: "cosine" or "dot"; aggregation over comments: "sum", "mean" or "recency".
     cross_attention_order: "text_video" (the description) or "video_text".
     max_context_comments: the latest so many count; max_comment_tokens, max_response_tokens: longer ones are cut.
+    transcript: "off", or the kind of gate (`videochat.models.gate`) before which the decoder reads what was said:
+    "scalar", "position", or "open" (no gate). max_transcript_tokens: the latest so many count. gate_cost: what a wholly
+    open gate costs in training, in nats a token. Where transcript is "off" the three are not stored: such a
+    configuration is that of a model that knows of no transcripts.
     """
 
     model_type = "sfat"
+    transcript = "off"
+    max_transcript_tokens = 98  # as TTE (FACTS §4: 100 with begin and end)
+    gate_cost = GATE_COST
 
     def __init__(
         self,
@@ -65,6 +75,9 @@ class SfatConfig(PretrainedConfig):
         max_comment_tokens: int = 24,
         max_response_tokens: int = 48,
         max_frames: int = 40,
+        transcript: str = "off",
+        max_transcript_tokens: int = 98,
+        gate_cost: float = GATE_COST,
         pad_token_id: int = 0,
         bos_token_id: int = 1,
         eos_token_id: int = 2,
@@ -75,6 +88,7 @@ class SfatConfig(PretrainedConfig):
             ("weighting", weighting, WEIGHTINGS),
             ("aggregation", aggregation, AGGREGATIONS),
             ("cross_attention_order", cross_attention_order, ORDERS),
+            ("transcript", transcript, TRANSCRIPTS),
         ):
             if value not in known:
                 raise UsageError(f"{name} is {value!r}", fix=f"choose one of {', '.join(known)}")
@@ -89,6 +103,7 @@ class SfatConfig(PretrainedConfig):
             ("max_comment_tokens", max_comment_tokens, 1),
             ("max_response_tokens", max_response_tokens, 1),
             ("max_frames", max_frames, 1),
+            ("max_transcript_tokens", max_transcript_tokens, 1),
         ):
             if size is not None and size < least:
                 raise UsageError(f"{name} is {size}", fix=f"make it {least} or more")
@@ -99,6 +114,8 @@ class SfatConfig(PretrainedConfig):
                 f"frame_temperature {frame_temperature}, dropout {dropout}",
                 fix="frame_temperature > 0, 0 <= dropout < 1",
             )
+        if not 0 <= gate_cost < float("inf"):
+            raise UsageError(f"gate_cost is {gate_cost}", fix="make it 0 or more")
         self.vocab_size = vocab_size
         self.clip_dim = clip_dim
         self.width = width
@@ -118,6 +135,10 @@ class SfatConfig(PretrainedConfig):
         self.max_comment_tokens = max_comment_tokens
         self.max_response_tokens = max_response_tokens
         self.max_frames = max_frames
+        if transcript != "off":
+            self.transcript = transcript
+            self.max_transcript_tokens = max_transcript_tokens
+            self.gate_cost = gate_cost
         kwargs.pop("is_encoder_decoder", None)
         kwargs.pop("tie_word_embeddings", None)  # the output is the embedding itself, there is nothing to tie
         common: dict[str, Any] = {
@@ -138,8 +159,9 @@ class SfatConfig(PretrainedConfig):
     @property
     def needs(self) -> frozenset[str]:
         """What a clip must hold, in the terms of `Commenter.needs`."""
+        said = frozenset() if self.transcript == "off" else frozenset({"transcript"})
         if self.pooling == "none":
-            return frozenset()
+            return said
         if self.pooling in ("mean", "all", "oracle"):
-            return frozenset({"frames"})
-        return frozenset({"frames", "text_embeddings"})
+            return said | {"frames"}
+        return said | {"frames", "text_embeddings"}

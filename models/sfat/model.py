@@ -2,6 +2,7 @@
 
     frames (CLIP, frozen)  --weights by context-->  video token --+
     context comments  -->  context encoder  -->  comment vectors -+--> multimodal encoder --> decoder --> comment
+    (transcript       -->  context encoder  -->  token vectors, read by the decoder last, through a gate: sfat-audio)
 
 Source: arXiv 2510.26978 as described in seed and FACTS §1; README.md lists where this differs from released code.
 Batches are those of `videochat.models.batches`.
@@ -21,12 +22,15 @@ from transformers.utils.generic import ModelOutput
 
 from ..answering import AnsweringModel
 from ..decoder import Decoder, Memory
-from ..encoder import ContextEncoder, TokenEmbedding
+from ..encoder import ContextEncoder, SummedLoss, TokenEmbedding
 from ..frame_pooling import frame_weights
+from ..gate import Gate, recorded
 from ..layers import EncoderLayer, attend_masked
+from ..packing import pack
 from .config import SfatConfig
 
 TEXT, VIDEO = 0, 1  # rows of the kind embeddings
+TRANSCRIPT = 2  # the memory that is read last; it has no row of its own
 
 
 @dataclass
@@ -43,6 +47,8 @@ class SfatEncoding(ModelOutput):
     text_mask: Tensor | None = None
     video_kv: Tensor | None = None
     video_mask: Tensor | None = None
+    transcript_kv: Tensor | None = None
+    transcript_mask: Tensor | None = None  # all False for a clip in which nothing was said
 
 
 class SfatModel(AnsweringModel):
@@ -69,8 +75,17 @@ class SfatModel(AnsweringModel):
         self.memory_norm = nn.LayerNorm(width)
         kinds = [TEXT] if config.pooling == "none" else [TEXT, VIDEO]
         self.memory_order = kinds if config.cross_attention_order == "text_video" else kinds[::-1]
+        gates = {}
+        if config.transcript != "off":
+            self.transcript_norm = nn.LayerNorm(width)
+            gates = {len(kinds): config.transcript}
+            self.memory_order = [*self.memory_order, TRANSCRIPT]
         self.decoder = Decoder(
-            **common, num_layers=config.num_decoder_layers, num_memories=len(kinds), dropout=config.dropout
+            **common,
+            num_layers=config.num_decoder_layers,
+            num_memories=len(self.memory_order),
+            dropout=config.dropout,
+            gates=gates,
         )
         self.post_init()
 
@@ -119,6 +134,16 @@ class SfatModel(AnsweringModel):
             video_BMW = video_BMW + self.frame_age(batch["frame_age"].clamp(0, self.config.max_frames - 1))
         return self._or_absent(video_BMW, mask_BN, VIDEO)
 
+    def _transcript_memory(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The context encoder's vector of every token that was said (B, L, W), and where there is one (B, L)."""
+        ids_BL, lengths_B = batch["transcript_ids"], batch["transcript_lengths"]
+        packing = pack(lengths_B.tolist(), ids_BL.device)
+        source_S = packing.source(ids_BL.shape[1])
+        hidden_SW = self.transcript_norm(self.context_encoder(self.embedding, ids_BL.flatten()[source_S], packing))
+        flat = hidden_SW.new_zeros(ids_BL.numel(), hidden_SW.shape[1]).index_copy(0, source_S, hidden_SW)
+        place_L = torch.arange(ids_BL.shape[1], device=ids_BL.device)
+        return flat.unflatten(0, ids_BL.shape), (place_L < lengths_B[:, None]) & batch["transcript_mask"]
+
     def _or_absent(self, memory_BMW: Tensor, mask_BM: Tensor, kind: int) -> tuple[Tensor, Tensor]:
         """Add the kind's vector; where nothing is real, the first place takes the vector that says so."""
         first = torch.arange(mask_BM.shape[1], device=mask_BM.device) == 0
@@ -139,6 +164,8 @@ class SfatModel(AnsweringModel):
             joined = layer(joined, attend_masked(mask))
         joined = self.memory_norm(joined)
         parts = {TEXT: (joined[:, :num_text], mask[:, :num_text]), VIDEO: (joined[:, num_text:], mask[:, num_text:])}
+        if TRANSCRIPT in self.memory_order:
+            parts[TRANSCRIPT] = self._transcript_memory(batch)
         memories = {kind: self.decoder.project(i, *parts[kind]) for i, kind in enumerate(self.memory_order)}
         encoding = SfatEncoding(
             last_hidden_state=joined,
@@ -148,6 +175,8 @@ class SfatModel(AnsweringModel):
         )
         if VIDEO in memories:
             encoding.video_kv, encoding.video_mask = memories[VIDEO].kv, memories[VIDEO].mask
+        if TRANSCRIPT in memories:
+            encoding.transcript_kv, encoding.transcript_mask = memories[TRANSCRIPT].kv, memories[TRANSCRIPT].mask
         return encoding
 
     def memories(self, encoding: SfatEncoding) -> list[Memory]:
@@ -155,4 +184,41 @@ class SfatModel(AnsweringModel):
             TEXT: (encoding.text_kv, encoding.text_mask),
             VIDEO: (encoding.video_kv, encoding.video_mask),
         }
+        if TRANSCRIPT in self.memory_order:
+            assert encoding.transcript_mask is not None
+            said_B = encoding.transcript_mask.any(1)
+            readable = encoding.transcript_mask | ~said_B[:, None]  # a softmax over nothing is no number
+            found[TRANSCRIPT] = (encoding.transcript_kv, readable, said_B)
         return [Memory(*found[kind]) for kind in self.memory_order]
+
+    # -- the gate before the transcript
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """As `AnsweringModel.forward`; in training an open gate costs `gate_cost` a token."""
+        gates = self._gates()
+        if not (self.training and gates and self.config.gate_cost and kwargs.get("response_ids") is not None):
+            return super().forward(*args, **kwargs)
+        with recorded(gates) as found:
+            loss, num_tokens = super().forward(*args, **kwargs)
+        return SummedLoss(loss + self.config.gate_cost * torch.cat(found, -1).mean(-1).sum(), num_tokens)
+
+    @property
+    def has_gate(self) -> bool:
+        return bool(self._gates())
+
+    def _gates(self) -> list[Gate]:
+        return [module for module in self.decoder.modules() if isinstance(module, Gate)]
+
+    def gate_means(
+        self, batch: dict[str, Tensor], response_ids: Tensor, response_lengths: Tensor, response_clip: Tensor
+    ) -> Tensor:
+        """For each clip (B,) how far its gate is open, in [0, 1]: the mean over layers and tokens of its responses
+        (see `token_log_probs`); 0 where nothing was said, NaN where a clip has no response. Without gradients."""
+        with torch.no_grad(), recorded(self._gates()) as found:
+            encoding = self.encode(batch)
+            _, response_S = self.token_log_probs(encoding, response_ids, response_lengths, response_clip)
+        assert found, "the model has a gate"
+        clip_S = response_clip[response_S]
+        total_B = torch.zeros(len(batch["comment_mask"]), dtype=torch.float64, device=clip_S.device)
+        values_S = torch.cat(found, -1).double().mean(-1)
+        return total_B.index_add(0, clip_S, values_S) / torch.bincount(clip_S, minlength=len(total_B))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,15 @@ from videochat.errors import MissingInput
 from .. import training_run
 from ..batches import Collator, Interval
 from ..commenter import LikelihoodCommenter
+from ..examples import EVALUATION_CLIPS, Example
 from ..training_run import Recipe, plain_collator
+from ..transcripts import transcript_tensors
 from .config import SIZES, SfatConfig
 from .model import SfatModel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from transformers import PreTrainedTokenizerFast
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -51,14 +56,37 @@ def collator_of(config: SfatConfig, tokenizer: PreTrainedTokenizerFast, context:
     collator = plain_collator(config, tokenizer, context)
     if config.pooling == "oracle":
         collator.focal = focal_intervals(context)
+    if config.transcript != "off":
+        collator.extra = partial(transcript_tensors, most=config.max_transcript_tokens)
     return collator
 
 
 def about(config: SfatConfig, info: dict[str, Any]) -> str:
+    gates = "".join(f"\nThe gate before the {name} is open to {value:.3f} on dev." for name, value in gates_of(info))
     return (
         "SFAT (arXiv 2510.26978), the semantic frame aggregation-based transformer for live comments, in the toolkit's "
         f"own\nimplementation: pooling `{config.pooling}`, {info['num_parameters']:,} parameters, width {config.width}."
+        + gates
     )
+
+
+def gates_of(info: dict[str, Any]) -> list[tuple[str, float]]:
+    return [(name, value) for name, value in info.get("gates", {}).items() if value is not None]
+
+
+def facts(model: SfatModel, examples: Sequence[Example], collator: Collator) -> dict[str, Any]:
+    """What training.json says of the gate: its mean over the dev clips in which something was said (None: in none)."""
+    if model.config.transcript == "off":
+        return {}
+    opened: list[float] = []
+    device = next(model.parameters()).device
+    said = [example for example in examples if example.view.transcript]
+    for start in range(0, len(said), EVALUATION_CLIPS):
+        part = said[start : start + EVALUATION_CLIPS]
+        batch = {name: value.to(device) for name, value in collator.clips([e.view for e in part]).items()}
+        answers = collator.responses([e.responses[0] for e in part], range(len(part)))
+        opened += model.gate_means(batch, **{name: value.to(device) for name, value in answers.items()}).tolist()
+    return {"gates": {"transcript": round(sum(opened) / len(opened), 6) if opened else None}}
 
 
 RECIPE = Recipe(
@@ -69,12 +97,16 @@ RECIPE = Recipe(
     about=about,
     collator=collator_of,
     bundled={"sfat": REFERENCE},
+    facts=facts,
 )
 
 
-def train(context: LoadContext, *, name: str, pooling: str) -> None:
-    """Train on the train split, select on dev, write `context.checkpoint`. Nothing to do if it is current."""
-    training_run.train(context, RECIPE, name=name, pooling=pooling)
+def train(context: LoadContext, *, name: str, **variant: Any) -> None:
+    """Train on the train split, select on dev, write `context.checkpoint`. Nothing to do if it is current.
+
+    variant: the fields of the configuration that make this name what it is.
+    """
+    training_run.train(context, RECIPE, name=name, **variant)
 
 
 def load(context: LoadContext, *, name: str) -> LikelihoodCommenter:

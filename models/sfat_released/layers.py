@@ -101,7 +101,14 @@ class PostNormDecoderLayer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, hidden: Tensor, attend: Attend, cross: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
+    def forward(
+        self,
+        hidden: Tensor,
+        attend: Attend,
+        cross: Sequence[Callable[[Tensor], Tensor]],
+        present: Sequence[Tensor | None] = (),
+    ) -> Tensor:
+        """As `DecoderLayer.forward`; none of its memories has a gate, so nothing is asked of `present`."""
         hidden = self.self_norm(hidden + self.dropout(self.self_attention(hidden, attend)))
         for norm, attention, attend_memory in zip(self.cross_norms, self.cross_attentions, cross, strict=True):
             hidden = norm(hidden + self.dropout(attention(hidden, attend_memory)))

@@ -10,38 +10,17 @@ Legend: B clips, N frames, C context comments, D width of CLIP, V width of the v
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from videochat.commenter import ClipView
-
 from ..answering import AnsweringModel, Encoding
-from ..batches import Collator, pad
 from ..decoder import Decoder
 from ..encoder import ContextEncoder, TokenEmbedding
 from ..layers import Attend, SelfAttention, attend_masked, sinusoids
 from ..streams import latest, or_absent, unit_scale
 from .config import TteConfig
 
-NO_LIMIT = 1_000_000  # tokens; a transcript is cut from the left, comments from the right
 CHAT, TRANSCRIPT, VIDEO = range(3)  # rows of the vectors that stand for an absent stream, in the decoder's order
-
-
-def transcript_text(view: ClipView) -> str:
-    return " ".join(segment.text for segment in view.transcript)
-
-
-def transcript_tensors(collator: Collator, views: Sequence[ClipView], *, most: int) -> dict[str, Tensor]:
-    """transcript_ids int64 (B, L): begin, the latest tokens, end; transcript_lengths (B,); transcript_mask bool (B, 1):
-    whether anything was said."""
-    rows = []
-    for view in views:
-        begin, *tokens, end = collator.encode(transcript_text(view), (), NO_LIMIT)
-        rows.append((begin, *tokens[-most:], end))
-    ids, lengths = pad(rows)
-    return {"transcript_ids": ids, "transcript_lengths": lengths, "transcript_mask": lengths[:, None] > 2}
 
 
 class PostNormLayer(nn.Module):

@@ -12,8 +12,9 @@ from ..batches import Collator
 from ..commenter import LikelihoodCommenter
 from ..stage_one import pretrain_context, pretrain_encoder
 from ..training_run import Recipe, TrainingSettings, plain_collator
+from ..transcripts import transcript_tensors, transcript_text
 from .config import SIZES, TteConfig
-from .model import TteModel, transcript_tensors, transcript_text
+from .model import TteModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from videochat.commenter import ClipView, TextTable, view
-from videochat.schema import Clip
+from videochat.schema import Clip, Segment
 
 DIM = 16
 
@@ -25,7 +27,20 @@ def one_thread() -> None:
 @pytest.fixture(scope="session")
 def clips(dummies: ModuleType) -> list[Clip]:
     made: list[Clip] = dummies.make_clips(num_channels=3, recordings_per_channel=1, clips_per_recording=12, dim=DIM)
-    return made
+    return [dataclasses.replace(clip, transcript=speech(number, clip)) for number, clip in enumerate(made)]
+
+
+def speech(number: int, clip: Clip) -> tuple[Segment, ...]:
+    """What is said in two clips of three: of some length, and one sentence that ends after the context."""
+    if number % 3 == 0:
+        return ()
+    words = " ".join(f"word{n}" for n in range(number % 4 + 1))
+    start = clip.start_ms
+    return (
+        Segment(start_ms=start - 3_000, end_ms=start + 2_000, text=f"so {words}"),
+        Segment(start_ms=start + 9_000, end_ms=start + 20_000, text=f"look at this {words}"),
+        Segment(start_ms=start + 19_000, end_ms=start + 23_000, text="what comes next"),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +79,7 @@ def make_sfat(tokenizer: Any, clips: list[Clip]) -> Callable[..., Any]:
         from videochat.models.sfat.config import SfatConfig
         from videochat.models.sfat.model import SfatModel
         from videochat.models.tokenizer import encoder_of
+        from videochat.models.transcripts import transcript_tensors
 
         torch.manual_seed(seed)
         shape = {"width": 32, "num_heads": 4, "vocab_size": len(tokenizer), "clip_dim": DIM}
@@ -77,6 +93,7 @@ def make_sfat(tokenizer: Any, clips: list[Clip]) -> Callable[..., Any]:
             max_comment_tokens=config.max_comment_tokens,
             max_response_tokens=config.max_response_tokens,
             focal=focal if pooling == "oracle" else None,
+            extra=None if config.transcript == "off" else partial(transcript_tensors, most=12),
         )
         return LikelihoodCommenter(f"sfat-{pooling}", SfatModel(config), tokenizer, collator)
 

@@ -16,6 +16,9 @@ TOLERANCE = 1e-5
 SFAT = [{"pooling": pooling} for pooling in ("semantic", "mean", "max", "none", "all", "oracle")] + [
     {"pooling": "semantic", "learn_temperature": True, "weighting": "dot", "aggregation": "recency"},
     {"pooling": "all", "cross_attention_order": "video_text", "num_fusion_layers": 0, "aggregation": "mean"},
+    {"pooling": "semantic", "transcript": "scalar"},
+    {"pooling": "semantic", "transcript": "position", "cross_attention_order": "video_text"},
+    {"pooling": "none", "transcript": "open"},
 ]
 LIKELIHOOD = [*SFAT, *({"folder": folder} for folder in ("sfat_released", "tte", "livebot", "videoic", "klvcg"))]
 GENERATIVE = [*LIKELIHOOD, {"folder": "video_chatgpt"}]  # the last trains an adapter alone, and saves nothing else
@@ -75,14 +78,19 @@ def _at(values: Any, rows: list[int]) -> Any:
     return None if values is None else values[rows]
 
 
-def test_later_comments_and_frames_change_no_score(commenter, clips, texts):
+def test_later_comments_frames_and_words_change_no_score(commenter, clips, texts):
     """The view is built from the clip, so whatever comes after the context must not matter to any model."""
     clip = clips[1]
     later = dataclasses.replace(
         clip,
         responses=tuple(dataclasses.replace(comment, text="SPOILER") for comment in clip.responses),
         frames=np.where((clip.frame_ms < clip.context_end_ms)[:, None], clip.frames, -clip.frames),
+        transcript=tuple(
+            dataclasses.replace(segment, text=segment.text if segment.end_ms <= clip.context_end_ms else "SPOILER")
+            for segment in clip.transcript
+        ),
     )
+    assert later.transcript != clip.transcript
     rows = [list(range(10))]
     close(commenter.score([view(clip)], rows, texts)[0], commenter.score([view(later)], rows, texts)[0])
 
@@ -198,7 +206,11 @@ def test_a_fresh_process_scores_as_the_one_that_saved(make_sfat, views, tmp_path
 
 @pytest.mark.parametrize(
     "kind",
-    [*({"pooling": pooling} for pooling in ("semantic", "none", "all")), *LIKELIHOOD[len(SFAT) :]],
+    [
+        *({"pooling": pooling} for pooling in ("semantic", "none", "all")),
+        {"pooling": "semantic", "transcript": "scalar"},
+        *LIKELIHOOD[len(SFAT) :],
+    ],
     ids=lambda kind: "-".join(kind.values()),
 )
 def test_one_batch_can_be_learnt_by_heart(make_model, clips, kind):
