@@ -348,12 +348,12 @@ def evaluate(
     *,
     seed: int = 0,
     frames: Mapping[str, bool] | None = None,
+    facts: ClipFacts | None = None,
 ) -> Evaluation:
     """All figures of a run. frames: model -> whether it was given frames (for the text-only mark; default yes).
     facts: of the clips, for breakdowns and diagnostics; without them those parts are shorter."""
     evaluator = Evaluator(entries, tasks, blocks, seed)
     dev = evaluator.choose_rules()
-    facts: ClipFacts | None = None,
     gains = evaluator.gains()
     metrics = {
         "rows": evaluator.rows(),
@@ -362,11 +362,11 @@ def evaluate(
         "gains": gains,
         "comparisons": evaluator.comparisons(),
     }
+    metrics |= closer_look(evaluator, metrics["comparisons"], metrics["official"], facts)
     marks = {e.name: text_only(e, gains, saw_frames=(frames or {}).get(e.name, True)) for e in entries}
     return Evaluation(
         metrics=metrics,
         score_rules=evaluator.rules,
-    metrics |= closer_look(evaluator, metrics["comparisons"], metrics["official"], facts)
         dev=dev,
         text_only=marks,
         num_clusters=evaluator.bootstrap.num_clusters,

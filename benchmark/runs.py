@@ -144,7 +144,7 @@ class Run:
                             "clip_id": np.repeat(part.clip_ids, part.k).astype(object),
                             "candidate": part.candidates.ravel(),
                             "score": scores.ravel(),
-                            "is_truth": (part.candidates == part.truths[:, None]).ravel(),
+                            "is_truth": part.is_truth.ravel(),
                             "rank": (better + (equal + 1) / 2).ravel(),
                         }
                     )
@@ -152,10 +152,10 @@ class Run:
 
 
 def write_tasks(path: Path, tasks: Sequence[Task]) -> None:
-    """candidates.parquet of a run: the columns of the tasks, one row a clip."""
+    """candidates.parquet of a run: the columns of the tasks, one row a clip; other_truths only where there are some."""
     import pyarrow as pa
 
-    tables = []
+    tables, several = [], any(task.other_truths is not None for task in tasks)
     for task in tasks:
         offsets = pa.array(np.arange(len(task) + 1, dtype=np.int32) * task.k)
         columns: dict[str, Any] = {
@@ -168,6 +168,9 @@ def write_tasks(path: Path, tasks: Sequence[Task]) -> None:
             "truths": pa.array(task.truths, pa.int32()),
             "generic": pa.array(task.generic, pa.bool_()),
         }
+        if several:
+            others = [[]] * len(task) if task.other_truths is None else task.other_truths.tolist()
+            columns["other_truths"] = pa.array(others, pa.list_(pa.int32()))
         tables.append(pa.table(columns))
     write_parquet(pa.concat_tables(tables), path, {"stamp": digest_json([t.name for t in tasks])})
 
@@ -185,6 +188,8 @@ def read_tasks(path: Path) -> list[Task]:
         strings: dict[str, Any] = {column: np.asarray(part[column].to_pylist(), dtype=np.str_) for column in _STRINGS}
         truths = part["truths"].to_numpy().astype(np.int32)
         generic = part["generic"].to_numpy().astype(np.bool_)
+        if "other_truths" in part.column_names and len(rows := part["other_truths"].to_pylist()) and rows[0]:
+            lists["other_truths"] = np.array(rows, dtype=np.int32)
         tasks.append(Task(name=name, k=k, split=split, truths=truths, generic=generic, **lists, **strings))
     return tasks
 
