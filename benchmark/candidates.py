@@ -45,20 +45,20 @@ MANIFEST_KEYS = ("data_digest", "format", "protocol", "sets", "stamp", "texts", 
 
 
 def build_candidates(
-    workspace: Workspace, dataset: Dataset, protocol: str = "v1", *, k: int | None = None
+    workspace: Workspace, dataset: Dataset, protocol: str = "v1", *, k: int | Sequence[int] | None = None
 ) -> CandidateSets:
-    """Make and write the sets of `protocol` with `k` candidates (default: the protocol's) for dev and test.
+    """Make and write the sets of `protocol` with `k` candidates (default: the protocol's; or several) for dev and test.
 
     What is current is only loaded; what was made from other shards, settings or code is replaced.
     """
     declared = PROTOCOLS[protocol]
-    k = declared.check_k(declared.k if k is None else k)
+    sizes = declared.sizes(k)
     folder = workspace.candidates_dir(protocol)
-    stamp = stamp_of(workspace, dataset, declared, k)
+    stamp = stamp_of(workspace, dataset, declared, sizes)
     manifest = _manifest(folder)
     if manifest and manifest.get("stamp") == stamp:
         return read_sets(folder, manifest)
-    sets = assemble(workspace, dataset, declared, k=k)
+    sets = assemble(workspace, dataset, declared, k=sizes)
     sets.manifest["stamp"] = stamp
     write_sets(folder, sets)
     return sets
@@ -92,16 +92,22 @@ def assemble(
     dataset: Dataset,
     protocol: Protocol,
     *,
-    k: int | None = None,
+    k: int | Sequence[int] | None = None,
     splits: Sequence[str] = RANKED_SPLITS,
 ) -> CandidateSets:
     """The sets in memory, nothing written; `splits=("train",)` gives sets to train candidate-only scorers on."""
-    k = protocol.check_k(protocol.k if k is None else k)
     material = Material.read(dataset, splits, protocol, seed=workspace.settings.seed)
-    built = {protocol.set_name(kind, k): (kind, made) for kind, made in _construct(material, k).items()}
-    texts, numbers = _text_table(workspace, dataset, material.corpus, [made for _, made in built.values()])
+    built = {
+        protocol.set_name(kind, size): (kind, size, made)
+        for size in protocol.sizes(k)
+        for kind, made in construct(material, size).items()
+    }
+    texts, numbers = _text_table(workspace, dataset, material.corpus, [made for *_, made in built.values()])
     clusters = dataset.clusters()
-    sets = {name: _columns(material, name, kind, k, made, numbers, clusters) for name, (kind, made) in built.items()}
+    sets = {
+        name: _columns(material, name, kind, size, made, numbers, clusters)
+        for name, (kind, size, made) in built.items()
+    }
     with_truth = Counter(material.corpus.splits[c] for c in material.clips_with_truth(range(len(material.corpus))))
     total = Counter(material.corpus.splits)
     manifest = {
@@ -116,19 +122,28 @@ def assemble(
         "drops": {"no-truth": {split: total[split] - with_truth[split] for split in splits}},
         "generic_keys": sorted(material.generic_keys),
         "texts": {"num": len(texts), "digest": texts_digest(texts), "embedded": texts.embeddings is not None},
-        "sets": {name: _facts(part, built[name][1], splits) for name, part in sets.items()},
+        "sets": {name: _facts(protocol, part, built[name][2], splits) for name, part in sets.items()},
     }
     return CandidateSets(sets, texts, manifest)
 
 
-def stamp_of(workspace: Workspace, dataset: Dataset, protocol: Protocol, k: int) -> str:
+def stamp_of(workspace: Workspace, dataset: Dataset, protocol: Protocol, sizes: Sequence[int]) -> str:
     """Digest of everything the sets are made from."""
     embedded = has_embeddings(workspace, dataset)
-    inputs = [dataset.digest, protocol.to_json(), k, workspace.settings.seed, embedded, FORMAT_VERSION, KEY_VERSION]
+    inputs = [
+        dataset.digest,
+        protocol.to_json(),
+        list(sizes),
+        workspace.settings.seed,
+        embedded,
+        FORMAT_VERSION,
+        KEY_VERSION,
+    ]
     return digest_json(inputs)
 
 
-def _construct(material: Material, k: int) -> dict[str, Built]:
+def construct(material: Material, k: int) -> dict[str, Built]:
+    """The sets of K candidates by kind, as clip and text numbers of the material."""
     if material.protocol.construction == "balanced-groups":
         from .groups import make_groups
 
@@ -194,10 +209,11 @@ def _columns(
     )
 
 
-def _facts(part: CandidateSet, built: Built, splits: Sequence[str]) -> dict[str, Any]:
+def _facts(protocol: Protocol, part: CandidateSet, built: Built, splits: Sequence[str]) -> dict[str, Any]:
     return {
         "set": part.kind,
         "k": part.k,
+        "pool": protocol.pool_of(part.k),
         "digest": part.digest,
         "num_clips": {split: int((part.splits == split).sum()) for split in splits},
         "num_groups": {split: len(set(part.group_ids[part.splits == split])) for split in splits},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .protocols import PROTOCOLS
@@ -51,6 +52,12 @@ def describe(sets: CandidateSets) -> str:
     ]
     if not rows:
         return lines[0]
+    pooled = [name for name in sets if sets.manifest["sets"][name].get("pool") == "category"]
+    if pooled:
+        lines.append(f"pooled over the recordings of a category: {', '.join(pooled)}")
+    for k in sorted({part.k for part in sets.values() if not len(part)}):
+        pool = "category of a split" if sets.declaration.pool_of(k) == "category" else "recording"
+        lines.append(f"no set of {k} could be made: it takes {k} clips with a truth in one {pool}")
     header = [name.replace("_", " ") for name in rows[0] if name != "left_out"]
     cells = [[*header, "digest", "left out"]]
     for row in rows:
@@ -64,18 +71,19 @@ def describe(sets: CandidateSets) -> str:
     return "\n".join(lines)
 
 
-def plan_candidates(dataset: Dataset) -> dict[str, Any]:
+def plan_candidates(dataset: Dataset, sizes: Sequence[int] = (10,)) -> dict[str, Any]:
     """What `videochat candidates` would read and write; bytes are an estimate from above."""
     clips = {row["split"]: int(row["clips"]) for row in dataset.manifest["per_split"]}
     ranked = clips.get("dev", 0) + clips.get("test", 0)
-    num_sets = max(len(protocol.sets) for protocol in PROTOCOLS.values())
+    kinds = max(len(protocol.sets) for protocol in PROTOCOLS.values())
+    item_bytes = sum(kinds * BYTES_PER_ITEM * size / 10 for size in sizes)
     embedding_bytes = 2 * dataset.dim if dataset.dim and "text_embeddings" in dataset.provides else 0
     return {
         "train_clips": clips.get("train", 0),
         "dev_clips": clips.get("dev", 0),
         "test_clips": clips.get("test", 0),
-        "sets": num_sets,
-        "bytes": ranked * (num_sets * BYTES_PER_ITEM + BYTES_PER_TEXT + embedding_bytes),
+        "sets": kinds * len(sizes),
+        "bytes": round(ranked * (item_bytes + BYTES_PER_TEXT + embedding_bytes)),
     }
 
 

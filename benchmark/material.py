@@ -69,6 +69,19 @@ class Material:
         """Word counts of every text of the corpus: CSR (len(corpus.texts), number of words)."""
         return self.tfidf.counts(self.corpus.texts)
 
+    @cached_property
+    def recording_counts(self) -> list[Counter[int]]:
+        """For each clip of the corpus: how many comments of its recording have each key, by key number."""
+        corpus, found = self.corpus, []
+        for _, _, clips in corpus.recordings():
+            here: Counter[int] = Counter()
+            for comments in (corpus.context, corpus.responses):
+                here.update(
+                    corpus.key_of[comments.texts[comments.bounds[clips.start] : comments.bounds[clips.stop]]].tolist()
+                )
+            found += [here] * len(clips)
+        return found
+
     def clips_with_truth(self, clips: Sequence[int]) -> list[int]:
         return [clip for clip in clips if self.truths[clip] != NO_TRUTH]
 

@@ -188,14 +188,20 @@ class _Packing:
 
     def _two_colours(self, rows: int) -> tuple[int, int] | None:
         """`rows` as two sets of at most k without conflicts inside, or None if there are none."""
-        reachable: dict[int, int] = {0: 0}  # size of the first set -> its rows, over the components so far
-        rest = rows
+        components = []
+        sizes, rest = 1, rows  # bit s of sizes: the first set can have s rows. Most splits fail here, without a search
         while rest:
             component = self._component(rest & -rest, rest)
             if component is None:
                 return None
             left, right = component
             rest &= ~(left | right)
+            sizes = (sizes << left.bit_count() | sizes << right.bit_count()) & (2 << self.k) - 1
+            components.append(component)
+        if not sizes >> max(0, rows.bit_count() - self.k):
+            return None
+        reachable: dict[int, int] = {0: 0}  # size of the first set -> its rows, over the components so far
+        for left, right in components:
             larger: dict[int, int] = {}
             for mask in reachable.values():
                 for side in (left, right):

@@ -9,7 +9,7 @@ A protocol never changes once a number was published with it: a mend is a new ve
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from videochat.errors import UsageError
 from videochat.registry import Registry
 
 Construction = Literal["balanced-groups", "chosen-negatives"]
+Pool = Literal["recording", "category"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,8 @@ class Protocol:
     construction: "balanced-groups": K clips of a recording rank the same K truths; "chosen-negatives": one truth
         and K - 1 negatives chosen by a statistic for each clip.
     sets: names without K. k: candidates a clip in the headline sets. max_k: the largest K that the construction
-        takes from one recording.
+        takes from one recording. max_pooled_k: the largest K at all; above max_k the recordings of a category are
+        one pool, and the sets say so. Equal to max_k: there are no pooled sets.
     cutoffs: the k of R@k that are printed.
     generic_top, generic_share: a truth is generic if its key is among the most frequent keys of the training split:
         the first min(generic_top, generic_share of the distinct keys), so that a small vocabulary is not all generic.
@@ -41,14 +43,17 @@ class Protocol:
     sets: tuple[str, ...] = ("random", "cosine", "popularity")
     k: int = 10
     max_k: int = 99
+    max_pooled_k: int = 99
     cutoffs: tuple[int, ...] = (1, 2, 5)
     generic_top: int = 100
     generic_share: float = 0.01
     clip_blind_at_chance: bool = False
 
     def __post_init__(self) -> None:
-        if not 2 <= self.k <= self.max_k or not self.sets or len(set(self.sets)) != len(self.sets):
-            raise UsageError(f"impossible protocol {self.name!r}", fix="2 <= k <= max_k, sets named once each")
+        if not 2 <= self.k <= self.max_k <= self.max_pooled_k or not self.sets or len(set(self.sets)) != len(self.sets):
+            raise UsageError(
+                f"impossible protocol {self.name!r}", fix="2 <= k <= max_k <= max_pooled_k, sets named once each"
+            )
         if self.generic_top < 0 or not 0 <= self.generic_share <= 1:
             raise UsageError(f"impossible stratum in protocol {self.name!r}", fix="0 <= generic_share <= 1")
 
@@ -61,12 +66,22 @@ class Protocol:
 
     def check_k(self, k: int) -> int:
         """`k` if sets of that size can be made; UsageError otherwise."""
-        if not 2 <= k <= self.max_k:
+        if not 2 <= k <= self.max_pooled_k:
             raise UsageError(
-                f"K = {k} is not between 2 and {self.max_k} for protocol {self.name}",
-                fix="sets of 100 pool the recordings of a category and are not built yet; take --k 10",
+                f"K = {k} is not between 2 and {self.max_pooled_k} for protocol {self.name}", fix=f"take --k {self.k}"
             )
         return k
+
+    def sizes(self, k: int | Sequence[int] | None) -> tuple[int, ...]:
+        """The K of the sets to make, ascending, each once: `k`, or the headline's."""
+        wanted = [self.k] if k is None else [k] if isinstance(k, int) else list(k)
+        if not wanted:
+            raise UsageError("no K was given", fix=f"take --k {self.k}")
+        return tuple(sorted({self.check_k(size) for size in wanted}))
+
+    def pool_of(self, k: int) -> Pool:
+        """Where the candidates of a set of K come from: one recording, or the recordings of a category (of a split)."""
+        return "recording" if k <= self.max_k else "category"
 
     def set_name(self, kind: str, k: int) -> str:
         """The file name of a set: "cosine", 10 -> "cosine10"."""
@@ -101,6 +116,7 @@ V1 = PROTOCOLS.add(
         version="1.0",
         summary="balanced groups: K clips of one recording rank the same K truths, so no statistic gives them away",
         construction="balanced-groups",
+        max_pooled_k=1000,
         clip_blind_at_chance=True,
     ),
 )

@@ -33,8 +33,8 @@ def load(root: Path | str = "videochat-data") -> Dataset:
     return Dataset.open(root)
 
 
-def candidates(dataset: Dataset, protocol: str = "v1", *, k: int | None = None) -> CandidateSets:
-    """The frozen candidate sets of a protocol, with `k` candidates a clip.
+def candidates(dataset: Dataset, protocol: str = "v1", *, k: int | Sequence[int] | None = None) -> CandidateSets:
+    """The frozen candidate sets of a protocol, with `k` candidates a clip (or sets of several sizes).
 
     Without `k` those that are there are taken, whatever their k; if there are none, the protocol's default is built.
     """

@@ -156,10 +156,34 @@ def test_another_k_replaces_the_sets(tmp_path: Path, dummies: ModuleType) -> Non
     five = build_candidates(workspace, data, "v1", k=5)
     assert list(load_candidates(workspace, data, "v1")) == list(five) == ["random5", "cosine5", "popularity5"]
     assert set(contents(workspace, "v1")) == {"manifest.json", "texts.parquet", *(f"{name}.parquet" for name in five)}
-    with pytest.raises(UsageError, match="K = 100"):
-        build_candidates(workspace, data, "v1", k=100)
+    with pytest.raises(UsageError, match="K = 1001"):
+        build_candidates(workspace, data, "v1", k=1001)
     with pytest.raises(UsageError, match="unknown protocol"):
         build_candidates(workspace, data, "v2")
+
+
+def test_sets_of_several_sizes_share_a_folder_and_the_pool_is_told(tmp_path: Path, dummies: ModuleType) -> None:
+    data = dummies.make_dataset(
+        tmp_path, num_channels=3, recordings_per_channel=3, clips_per_recording=90, dim=None, split_by="recording"
+    )
+    workspace = Workspace.open(tmp_path)
+    alone = build_candidates(workspace, data, "v1")
+    sets = build_candidates(workspace, data, "v1", k=[100, 10])
+    kinds = PROTOCOLS["v1"].sets
+    assert list(sets) == [f"{kind}{k}" for k in (10, 100) for kind in kinds]
+    assert list(load_candidates(workspace, data, "v1")) == list(sets)
+    assert {name: sets.manifest["sets"][name]["pool"] for name in ("random10", "random100")} == {
+        "random10": "recording",
+        "random100": "category",
+    }
+    assert [sets[name].digest for name in alone] == [part.digest for part in alone.values()], "beside it, not instead"
+    assert len(sets["random100"]) >= 100
+    told = describe(sets)
+    assert "pooled over the recordings of a category: random100, cosine100, popularity100" in told
+    huge = build_candidates(workspace, data, "v1", k=500)
+    assert not any(len(part) for part in huge.values())
+    assert "no set of 500 could be made: it takes 500 clips with a truth in one category of a split" in describe(huge)
+    assert load_candidates(workspace, data, "v1").manifest == huge.manifest
 
 
 def test_a_changed_file_is_refused(tmp_path: Path, dummies: ModuleType) -> None:

@@ -29,15 +29,15 @@ def comment(time_ms: int, text: str) -> Comment:
     return Comment(offset_ms=time_ms, author="u", text=text)
 
 
-def clip(recording: str, tile: int, context: list[str], responses: list[str], split: str = "test") -> Clip:
+def clip(recording: str, tile: int, context: list[str], responses: list[str], category: str = "Music") -> Clip:
     start = tile * 30_000
     return Clip(
         clip_id=clip_id(recording, start),
         recording_id=recording,
         channel_id=recording[:1],
-        category="Music",
+        category=category,
         language="en",
-        split=split,
+        split="test",
         start_ms=start,
         context_end_ms=start + 20_000,
         end_ms=start + 30_000,
@@ -46,7 +46,14 @@ def clip(recording: str, tile: int, context: list[str], responses: list[str], sp
     )
 
 
-def chat(seed: int, *, num_recordings: int = 2, num_tiles: int = 24, gaps: float = 0.1) -> list[Clip]:
+def chat(
+    seed: int,
+    *,
+    num_recordings: int = 2,
+    num_tiles: int = 24,
+    gaps: float = 0.1,
+    category: str = "Music",
+) -> list[Clip]:
     """Random chat of a small vocabulary with popular one-word comments and missing tiles."""
     draw = random.Random(seed)
 
@@ -56,7 +63,13 @@ def chat(seed: int, *, num_recordings: int = 2, num_tiles: int = 24, gaps: float
         return " ".join(draw.choice(WORDS) for _ in range(draw.randrange(1, 5))) + f" {draw.randrange(400)}"
 
     return [
-        clip(f"r{number}", tile, [say() for _ in range(3)], [say() for _ in range(draw.randrange(1, 4))])
+        clip(
+            f"{category[::-1]}{number}",
+            tile,
+            [say() for _ in range(3)],
+            [say() for _ in range(draw.randrange(1, 4))],
+            category,
+        )
         for number in range(num_recordings)
         for tile in range(num_tiles)
         if draw.random() >= gaps
@@ -249,6 +262,74 @@ def test_generic_keys_are_the_most_frequent_of_train() -> None:
     many = Counter({f"word {n:05}": 1 for n in range(50_000)})
     assert generic_keys(many, protocol) == {f"word {n:05}" for n in range(100)}, "at most 100, ties by name"
     assert generic_keys(Counter(), protocol) == frozenset()
+
+
+# -- K = 100: the recordings of a category are one pool
+
+
+@pytest.fixture(scope="module")
+def pooled() -> Material:
+    return material(chat(2, num_recordings=5, num_tiles=70) + chat(3, num_recordings=2, num_tiles=20, category="Art"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_group_of_100_takes_clips_of_several_recordings_of_one_category(kind: str, pooled: Material) -> None:
+    built = make_groups(pooled, kind, 100)
+    corpus = pooled.corpus
+    groups = groups_of(built)
+    assert len(groups) == 2 or kind != "random", "some 315 clips of one category, of which popular words clash"
+    assert groups
+    for name, items in groups.items():
+        assert name.startswith("test-music-") and len(items) == 100
+        assert len({item.candidates for item in items}) == 1
+        assert len({corpus.recording_ids[item.clip] for item in items}) > 1
+        assert {corpus.categories[item.clip] for item in items} == {"Music"}
+        truths = {pooled.truth_key(item.clip) for item in items}
+        assert len(truths) == 100
+        for item in items:
+            assert corpus.keys_of(item.clip) & truths == {pooled.truth_key(item.clip)}
+            near = [
+                other
+                for other in items
+                if corpus.recording_ids[other.clip] == corpus.recording_ids[item.clip]
+                and abs(corpus.start_ms[other.clip] - corpus.start_ms[item.clip]) <= 30_000
+            ]
+            assert near == [item]
+    with_truth = len(pooled.clips_with_truth(range(len(corpus))))
+    assert len(built.items) + sum(built.left_out.values()) == with_truth
+    art = pooled.clips_with_truth([clip for clip, name in enumerate(corpus.categories) if name == "Art"])
+    assert built.left_out["too-few-clips"] == len(art) < 100
+
+
+def test_the_theorem_holds_for_100_of_a_category(pooled: Material) -> None:
+    for kind in KINDS:
+        for items in groups_of(make_groups(pooled, kind, 100)).values():
+            recall = reciprocal = Fraction(0)
+            for item in items:
+                scores = [stable_hash(pooled.corpus.texts[text]) % 40 for text in item.candidates]
+                truth = item.candidates.index(int(pooled.truths[item.clip]))
+                at_1, _, value = expected_under_ties(scores, truth)
+                recall, reciprocal = recall + at_1, reciprocal + value
+            assert recall / 100 == Fraction(1, 100)
+            assert reciprocal / 100 == sum((Fraction(1, rank) for rank in range(1, 101)), Fraction(0)) / 100
+
+
+def test_a_large_pool_is_packed_in_parts_of_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiles = [clip(f"r{n % 7}", n, ["hello there"], ["answer " + " ".join(str(n))]) for n in range(0, 1_400, 2)]
+    made = material(tiles)
+    assert make_groups(made, "random", 100).left_out == {}
+    monkeypatch.setattr("videochat.benchmark.groups.MAX_PART", 250)
+    built = make_groups(made, "random", 100)
+    assert built.left_out == {}
+    assert len(groups_of(built)) == 7
+
+
+def test_categories_with_one_slug_are_two_pools() -> None:
+    categories = ("Art", "Art!")
+    tiles = [clip(name, 2 * n, ["hi"], [f"answer {n + 100}"], name) for name in categories for n in range(100)]
+    groups = groups_of(make_groups(material(tiles), "random", 100))
+    assert len(groups) == 2
+    assert len({name.rsplit("_", 2)[0] for name in groups}) == 2
 
 
 def test_an_empty_corpus_makes_empty_sets() -> None:

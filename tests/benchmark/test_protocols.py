@@ -43,7 +43,11 @@ def test_unknown_and_missing_fields_are_refused() -> None:
 def test_impossible_declarations_and_sizes_are_refused() -> None:
     with pytest.raises(UsageError, match="impossible protocol"):
         dataclasses.replace(PROTOCOLS["v1"], k=1)
-    with pytest.raises(UsageError, match="K = 100"):
-        PROTOCOLS["v1"].check_k(100)
+    with pytest.raises(UsageError, match="K = 1001 is not between 2 and 1000 for protocol v1"):
+        PROTOCOLS["v1"].check_k(1001)
+    with pytest.raises(UsageError, match="no K"):
+        PROTOCOLS["v1"].sizes([])
+    assert PROTOCOLS["v1"].sizes([100, 10, 10]) == (10, 100)
+    assert [PROTOCOLS["v1"].pool_of(k) for k in (2, 99, 100)] == ["recording", "recording", "category"]
     with pytest.raises(dataclasses.FrozenInstanceError):
         PROTOCOLS["v1"].k = 5  # type: ignore[misc]

@@ -79,15 +79,27 @@ def _options(settings: tuple[str, ...], seed: int | None) -> dict[str, Any]:
 @click.command()
 @data_option
 @protocol_option
-@click.option("--k", type=click.IntRange(min=2), metavar="N", default=10, show_default=True, help="Candidates a clip.")
+@click.option(
+    "--k",
+    "sizes",
+    type=click.IntRange(min=2),
+    metavar="N",
+    multiple=True,
+    default=(10,),
+    show_default="10",
+    help="Candidates a clip; may be given several times. K = 10 is the headline.",
+)
 @click.option("--limit", type=click.IntRange(min=1), hidden=True)
 @dry_run_option
 @json_option
-@example("videochat candidates --protocol v1")
-def candidates(data: Path, protocol: str | None, k: int, limit: int | None, dry_run: bool, as_json: bool) -> int:
+@example("videochat candidates --protocol v1\nvideochat candidates --k 10 --k 100")
+def candidates(
+    data: Path, protocol: str | None, sizes: tuple[int, ...], limit: int | None, dry_run: bool, as_json: bool
+) -> int:
     """Build frozen candidate sets for a protocol.
 
-    Three sets: random, cosine and popularity. They are hashed and shuffled, and carry the digest of their shards.
+    Three sets of each size: random, cosine and popularity. They are hashed and shuffled, and carry the digest of their
+    shards. From K = 100 on, v1 makes its groups of the recordings of a category, and the sets say so.
     """
     from videochat.benchmark.candidates import build_candidates, describe, plan_candidates
     from videochat.benchmark.protocols import PROTOCOLS
@@ -96,12 +108,14 @@ def candidates(data: Path, protocol: str | None, k: int, limit: int | None, dry_
     protocol = protocol or workspace.settings.protocol
     if limit is not None:
         raise UsageError("candidate sets are made whole or not at all", fix="pass --limit to `videochat bench`")
-    PROTOCOLS[protocol].check_k(k)
+    if protocol == released.NAME:
+        return released.candidates_released(workspace, dataset, sizes=sizes, dry_run=dry_run, as_json=as_json)
+    sizes = PROTOCOLS[protocol].sizes(sizes)
     if dry_run:
-        emit_plan("candidates", plan_candidates(dataset), as_json)
+        emit_plan("candidates", plan_candidates(dataset, sizes), as_json)
         return 0
     with workspace.lock():
-        sets = build_candidates(workspace, dataset, protocol, k=k)
+        sets = build_candidates(workspace, dataset, protocol, k=sizes)
     emit(sets.manifest, as_json, describe(sets))
     return 0
 
