@@ -10,9 +10,11 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 from videochat.dataset import Dataset
 from videochat.errors import Damaged, Mismatch, MissingInput
+from videochat.files import read_json
 from videochat.schema import Clip
 from videochat.validate import Finding, finding
 from videochat.workspace import Workspace
@@ -20,6 +22,8 @@ from videochat.workspace import Workspace
 from .candidate_set import CandidateSet, CandidateSets
 from .candidates import load_candidates
 from .keys import key
+from .released.files import AGAIN, KEYS, digest_of, read_lists
+from .released.protocol import RELEASED, ReleasedProtocol
 
 
 def validate_candidates(workspace: Workspace) -> list[Finding]:
@@ -32,6 +36,9 @@ def validate_candidates(workspace: Workspace) -> list[Finding]:
     findings = []
     for folder in sorted((workspace.root / "candidates").glob("*/manifest.json")):
         protocol = folder.parent.name
+        if protocol == RELEASED.name:
+            findings.append(_released(folder.parent, dataset))
+            continue
         try:
             sets = load_candidates(workspace, dataset, protocol)
         except (Damaged, Mismatch, MissingInput) as error:
@@ -43,6 +50,20 @@ def validate_candidates(workspace: Workspace) -> list[Finding]:
             for promise, problems in _promises(sets, part, clips):
                 findings.append(finding(f"{protocol} {name}: {promise}", problems, checked))
     return findings
+
+
+def _released(folder: Path, dataset: Dataset) -> Finding:
+    """The lists of released-2025 promise nothing but to be those that were frozen for these shards."""
+    check = f"{RELEASED.name}: digests"
+    try:
+        manifest = read_json(folder / "manifest.json", needs=KEYS, fix=AGAIN)
+        rows = read_lists(folder, manifest)
+    except (Damaged, Mismatch) as error:
+        return Finding(check=check, ok=False, detail=str(error))
+    whole = digest_of(rows, ReleasedProtocol.from_json(manifest["declaration"])) == manifest["digest"]
+    if manifest["data_digest"] != dataset.digest or not whole:
+        return Finding(check=check, ok=False, detail=f"made for other shards, or changed; {AGAIN}")
+    return Finding(check=check, ok=True, detail=f"lists of {len(rows.rows):,} clips of these shards, defects included")
 
 
 def _promises(sets: CandidateSets, part: CandidateSet, clips: dict[str, Clip]) -> Iterator[tuple[str, list[str]]]:

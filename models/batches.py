@@ -41,7 +41,8 @@ class Collator:
 
     encode: (text, emotes, most tokens) -> token ids with begin and end. needs: of {"frames", "text_embeddings"}.
     focal: clip id -> interval of its focal event, for oracle pooling. extra: (collator, clips) -> more tensors, for a
-    model that reads what the others do not.
+    model that reads what the others do not. draws: in training a clip's context is so many comments, drawn with
+    replacement at each read, as the released SFAT has it; 0: the context as it was said.
     """
 
     encode: Callable[[str, tuple[str, ...], int], tuple[int, ...]]
@@ -52,6 +53,7 @@ class Collator:
     max_response_tokens: int
     focal: Mapping[str, Interval] | None = None
     extra: Callable[[Collator, Sequence[ClipView]], dict[str, Tensor]] | None = None
+    draws: int = 0
     _cache: dict[tuple[str, tuple[str, ...]], tuple[int, ...]] = field(default_factory=dict)
 
     def clips(self, views: Sequence[ClipView]) -> dict[str, Tensor]:

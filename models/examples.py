@@ -69,12 +69,20 @@ class ResponseBatches:
         views, texts, owners = [], [], []
         for place, index in enumerate(indices):
             example = self.examples[index]
-            views.append(empty_view() if random.random() < self.null_probability else example.view)
+            views.append(empty_view() if random.random() < self.null_probability else self.shown(example.view, random))
             count = min(self.responses_per_clip, len(example.responses))
             for chosen in sorted(random.choice(len(example.responses), size=count, replace=False)):
                 texts.append(example.responses[chosen])
                 owners.append(place)
         return self.collator.clips(views) | self.collator.responses(texts, owners)
+
+    def shown(self, clip: ClipView, random: np.random.Generator) -> ClipView:
+        """The clip, with its context drawn anew where the collator says so."""
+        if not self.collator.draws or not clip.context:
+            return clip
+        rows = random.integers(len(clip.context), size=self.collator.draws)
+        embeddings = None if clip.context_clip is None else clip.context_clip[rows]
+        return dataclasses.replace(clip, context=tuple(clip.context[i] for i in rows), context_clip=embeddings)
 
 
 def dev_loss(model: nn.Module, examples: Sequence[Example], collator: Collator) -> float:

@@ -43,7 +43,8 @@ class SfatReleasedConfig(PretrainedConfig):
     by these, for weights that were learnt on CLIP's raw vectors.
     text_tower: "stored" reads the CLIP text embeddings of the shards; "tuned" and "frozen" run CLIP's text tower inside
     the model (`clip_text` holds the fields of its CLIPTextConfig), trained with the rest or not.
-    max_context_comments: the latest so many count (15: the released evaluation). max_comment_tokens,
+    max_context_comments: the latest so many count (15: the released evaluation). train_context_draws: in training so
+    many of them are drawn with replacement at each read (5: released); 0: all, as they were said. max_comment_tokens,
     max_response_tokens: longer texts are cut; without [CLS] and [SEP], so 8 are the released 10.
     bert, clip_text_model: the pretrained models, by name or folder, whose weights and word pieces the training started
     from; "": none, and a tokenizer trained on the corpus.
@@ -75,6 +76,7 @@ class SfatReleasedConfig(PretrainedConfig):
         text_tower: str = "stored",
         clip_text: dict[str, Any] | None = None,
         max_context_comments: int = 15,
+        train_context_draws: int = 0,
         max_comment_tokens: int = 8,
         max_response_tokens: int = 8,
         count_padding: bool = True,
@@ -125,6 +127,7 @@ class SfatReleasedConfig(PretrainedConfig):
         self.text_tower = text_tower
         self.clip_text = clip_text
         self.max_context_comments = max_context_comments
+        self.train_context_draws = train_context_draws
         self.max_comment_tokens = max_comment_tokens
         self.max_response_tokens = max_response_tokens
         self.count_padding = count_padding

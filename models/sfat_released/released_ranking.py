@@ -4,14 +4,24 @@ One greedy decode a clip, which no candidate touches: at each step the chosen to
 so that the prefix attends to itself in both directions. A candidate's score is the sum over its places of the
 log-probability that the decode gave, at that place, to the candidate's token: a unigram at each place (FACTS §3).
 Candidates are cut to 5 ids with [CLS] and [SEP]; [SEP] and padding count.
+
+    OneDecode(trained).score(views, candidates, texts)     # a Commenter that scores so
+    cut_to(trained, 3)                                     # likelihood, of the first three word pieces alone
 """
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from videochat.commenter import ClipScores, ClipView, TextTable
+
+from ..commenter import LikelihoodCommenter
 
 if TYPE_CHECKING:
     from .model import SfatReleasedEncoding, SfatReleasedModel
@@ -42,9 +52,62 @@ def free_running(model: SfatReleasedModel, encoding: SfatReleasedEncoding, num_s
 
 
 @torch.inference_mode()
-def released_scores(model: SfatReleasedModel, encoding: SfatReleasedEncoding, candidates_BKT: Tensor) -> Tensor:
-    """Scores (B, K), higher is better. candidates_BKT: int64, [CLS], tokens, [SEP], padding; T is CANDIDATE_TOKENS."""
-    assert candidates_BKT.shape[2] <= CANDIDATE_TOKENS, "cut the candidates"
+def released_scores(
+    model: SfatReleasedModel, encoding: SfatReleasedEncoding, candidates_BKT: Tensor, *, most_tokens: int | None = None
+) -> Tensor:
+    """Scores (B, K), higher is better. candidates_BKT: int64, [CLS], tokens, [SEP], padding.
+
+    T is at most CANDIDATE_TOKENS, or `most_tokens` where the cut is to be longer than the released one.
+    """
+    most = CANDIDATE_TOKENS if most_tokens is None else most_tokens
+    assert candidates_BKT.shape[2] <= most, "cut the candidates"
     _, logits = free_running(model, encoding, candidates_BKT.shape[2] - 1)
     log_probs_BTV = logits.log_softmax(-1)
     return log_probs_BTV.gather(2, candidates_BKT[:, :, 1:].transpose(1, 2)).sum(1)
+
+
+class OneDecode:
+    """A trained released SFAT that scores as the released evaluation does; a `videochat.commenter.Commenter`.
+
+    max_pieces: word pieces of a candidate that count (3: released); 0: as many as the model was trained on. Every
+    candidate is padded to the same length, since padding counts.
+    """
+
+    def __init__(self, trained: LikelihoodCommenter, *, max_pieces: int = CANDIDATE_TOKENS - 2) -> None:
+        self.name = trained.name
+        self.needs = trained.needs
+        self.checkpoint_digest = trained.checkpoint_digest
+        self.seed = trained.seed
+        self.trained = trained
+        self.max_pieces = max_pieces or trained.collator.max_response_tokens
+
+    def ids(self, text: str) -> list[int]:
+        """[CLS], at most max_pieces tokens, [SEP], padding up to max_pieces + 2."""
+        collator, config = self.trained.collator, self.trained.model.config
+        row = list(collator.encode(text, (), self.max_pieces))
+        return row + [config.pad_token_id] * (self.max_pieces + 2 - len(row))
+
+    @torch.inference_mode()
+    def score(
+        self, clips: Sequence[ClipView], candidates: Sequence[Sequence[int]], texts: TextTable
+    ) -> list[ClipScores]:
+        batch = {name: value.to(self.trained.device) for name, value in self.trained.collator.clips(clips).items()}
+        encoding = self.trained.model.encode(batch)
+        known: dict[int, list[int]] = {row: self.ids(texts.texts[row]) for rows in candidates for row in rows}
+        width = max(map(len, candidates), default=0)
+        empty = [self.trained.model.config.pad_token_id] * (self.max_pieces + 2)
+        ids = [[known[row] for row in rows] + [empty] * (width - len(rows)) for rows in candidates]
+        tensor = torch.tensor(ids, dtype=torch.int64, device=self.trained.device)
+        scores = released_scores(self.trained.model, encoding, tensor, most_tokens=self.max_pieces + 2)
+        found = scores.double().cpu().numpy()
+        return [ClipScores(score=row[: len(rows)]) for row, rows in zip(found, candidates, strict=True)]
+
+
+def cut_to(trained: LikelihoodCommenter, max_pieces: int) -> LikelihoodCommenter:
+    """The same model, which scores the likelihood of the first `max_pieces` tokens and an end; 0: the model itself."""
+    if not max_pieces:
+        return trained
+    other = copy.copy(trained)
+    other.collator = dataclasses.replace(trained.collator, max_response_tokens=max_pieces)
+    other._ids, other._null = {}, {}
+    return other

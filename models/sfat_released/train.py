@@ -55,6 +55,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 def collator_of(config: Any, tokenizer: PreTrainedTokenizerFast, context: LoadContext) -> Collator:
     collator = plain_collator(config, tokenizer, context)
+    collator.draws = config.train_context_draws
     if config.bert:  # word pieces know no emotes, and the released texts have none
         with_emotes = collator.encode
         collator.encode = lambda text, emotes, max_tokens: with_emotes(text, (), max_tokens)

@@ -13,6 +13,7 @@ from .. import api
 from ..dataset import Dataset
 from ..errors import Mismatch, MissingInput, UsageError
 from ..workspace import Workspace
+from . import released
 from .inspect import latest_run
 from .options import (
     F,
@@ -108,6 +109,8 @@ def candidates(
     protocol = protocol or workspace.settings.protocol
     if limit is not None:
         raise UsageError("candidate sets are made whole or not at all", fix="pass --limit to `videochat bench`")
+    if protocol == released.NAME:
+        return released.candidates_released(workspace, dataset, sizes=sizes, dry_run=dry_run, as_json=as_json)
     if protocol == released.NAME:
         return released.candidates_released(workspace, dataset, sizes=sizes, dry_run=dry_run, as_json=as_json)
     sizes = PROTOCOLS[protocol].sizes(sizes)
@@ -211,6 +214,20 @@ def bench(
         api.entry_of(name)  # an unknown name is said before any work
     api.pick_device(device)
     protocol = protocol or workspace.settings.protocol
+    if protocol == released.NAME:
+        return released.bench_released(
+            workspace,
+            dataset,
+            names,
+            device=device,
+            train=train_first,
+            options=_options((), seed),
+            limit=limit,
+            wide=wide,
+            score_files=(),
+            dry_run=dry_run,
+            as_json=as_json,
+        )
     if dry_run:
         sets = _planned_sets(workspace, dataset, protocol)
         sets = sets if limit is None else sets.first(limit)
