@@ -2,6 +2,7 @@
 
 Entrant.of(Popularity())                                   # what the registry says of "popularity"
 Entrant(commenter=mine, trained=True, checkpoint_digest="9f3c...")
+Entrant.of(chooser)                                        # an object with rank(clip, texts): asked in several orders
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from videochat.commenter import MODELS, Commenter, TextTable
+from videochat.commenter import MODELS, Chooser, Commenter, TextTable
 from videochat.errors import UsageError
+
+from .choice import Asked
 
 if TYPE_CHECKING:
     from videochat.dataset import Dataset
@@ -40,15 +43,17 @@ class Entrant:
         return self.commenter.name
 
     @classmethod
-    def of(cls, value: Commenter | Entrant) -> Entrant:
+    def of(cls, value: Commenter | Chooser | Entrant) -> Entrant:
         """A bare Commenter as an entrant: what MODELS says of its name, else an untrained model.
 
         Attributes `seed` and `checkpoint_digest` of the commenter are taken over.
         """
         if isinstance(value, Entrant):
             return value
+        if not isinstance(value, Commenter) and isinstance(value, Chooser):
+            value = Asked(value)
         if not isinstance(value, Commenter):
-            raise UsageError(f"{value!r} is no commenter", fix="an object with name, needs and score(...)")
+            raise UsageError(f"{value!r} is no commenter", fix="an object with name, needs and score(...) or rank(...)")
         entry = MODELS[value.name] if value.name in MODELS else None  # noqa: SIM401 (an unknown name raises UsageError)
         trained = entry is not None and entry.train is not None
         seed, digest = getattr(value, "seed", 0), getattr(value, "checkpoint_digest", None)

@@ -91,6 +91,10 @@ class Evaluator:
         found = [block for block in self.by_model.get((model, condition), []) if block.covers(task)]
         return next((block for block in found if block.set == task.name), found[0] if found else None)
 
+    def is_whole(self, model: str) -> bool:
+        """Whether the model has scores on every set (a scores file may hold some of them)."""
+        return all(self.block(model, REAL, task) is not None for task in self.test)
+
     def paired_rows(self, block: ScoreBlock, task: Task) -> NDArray[np.bool_]:
         return np.isin(task.clip_ids, block.layout.clip_ids)
 
@@ -279,7 +283,7 @@ class Evaluator:
 
     def comparisons(self) -> list[dict[str, Any]]:
         """All pairs of models, a minus b. Holm goes over all pairs and sets of one metric; the official is apart."""
-        names = [entry.name for entry in self.entries if entry.kind == "model" and (entry.name, REAL) in self.by_model]
+        names = [e.name for e in self.entries if e.kind == "model" and self.is_whole(e.name)]
         pairs = list(itertools.combinations(names, 2))
         if not pairs:
             return []

@@ -17,19 +17,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import videochat
-from videochat.commenter import Commenter, TextTable
+from videochat.commenter import Chooser, Commenter, TextTable
 from videochat.errors import Mismatch, MissingInput, UsageError
 from videochat.files import digest_json
 from videochat.progress import say
 from videochat.schema import slug
 
 from .audit import Check, audit, enforce
+from .choice import Asked
 from .clip_facts import ClipFacts, references, write_facts
 from .entrant import Entrant, lacking
 from .golden import GOLDEN, golden_blocks
 from .panel import NAMES as PANEL_NAMES
 from .panel import Panel
 from .runs import RUN_FORMAT, Run, write_run_folder
+from .score_entrant import ScoreEntrant
 from .scores import ScoreBlock
 from .scoring import SPLITS, Scoring, write_weights
 from .tasks import Task
@@ -46,8 +48,9 @@ def bench(
     workspace: Workspace,
     dataset: Dataset,
     sets: CandidateSets,
-    commenters: Sequence[Commenter | Entrant],
+    commenters: Sequence[Commenter | Chooser | Entrant],
     *,
+    scored: Sequence[ScoreEntrant] = (),
     run_id: str | None = None,
     seed: int = 0,
     swaps: bool = True,
@@ -56,6 +59,7 @@ def bench(
 ) -> Run:
     """Rank `commenters` on all sets and write runs/<run_id>/.
 
+    scored: models whose scores came in as a file; they stand beside the others.
     run_id: default <protocol>-<models>-<digest of everything that was ranked>. seed: of swaps, bootstrap and random
     scorers. swaps: score test clips with swapped frames and chat too. extra: kept in run.json under settings; a
     "limit" there says that `sets` are only the first clips, and signature and table say so too.
@@ -63,10 +67,10 @@ def bench(
     table says so), BadScores if a model returns NaN or too few scores, MissingInput if there are no test clips.
     """
     entrants = [Entrant.of(value) for value in commenters]
-    names = [slug(entrant.name) for entrant in entrants]
+    names = [slug(entrant.name) for entrant in (*entrants, *scored)]
     if len(set(names)) != len(names):
         raise UsageError(f"two entrants share a name: {sorted(names)}", fix="give each its own")
-    if taken := sorted({entrant.name for entrant in entrants} & {*GOLDEN, *PANEL_NAMES}):
+    if taken := sorted({entrant.name for entrant in (*entrants, *scored)} & {*GOLDEN, *PANEL_NAMES}):
         raise UsageError(f"{taken[0]!r} is the name of a golden or panel scorer", fix="rename the entrant")
     if sets.manifest["data_digest"] != dataset.digest:
         raise Mismatch(
@@ -78,10 +82,11 @@ def bench(
         raise MissingInput(
             "the candidate sets hold no test clips", fix="more or longer recordings, or --split-by recording"
         )
-    panel = Panel(dataset, sets.texts)
+    panel = Panel(dataset, sets.texts, sets.declaration, seed=workspace.settings.seed)
     blocks, checks = gate(dataset, sets, tasks, seed=seed, panel=panel)
     if not allow_failed_audit:
         enforce(checks)
+    read = [block for entrant in scored for block in entrant.blocks(tasks, sets.manifest)]
     rows = [_row(entrant, dataset, sets.texts) for entrant in entrants]
     running = [entrant for entrant, row in zip(entrants, rows, strict=True) if row["skipped"] is None]
     for entrant, row in zip(entrants, rows, strict=True):
@@ -90,9 +95,11 @@ def bench(
         elif callable(fit := getattr(entrant.commenter, "fit", None)):
             fit(dataset.clips("train"))
     scoring = Scoring(dataset, sets.texts, tasks, running, seed=seed, swaps=swaps)
-    scored = scoring.run()
-    for row in rows:
+    found = scoring.run()
+    for entrant, row in zip(entrants, rows, strict=True):
         row["scored"] = "by set" if row["name"] in scoring.by_set else "union of the sets"
+        if isinstance(entrant.commenter, Asked) and not row["skipped"]:
+            row["asked"] = entrant.commenter.facts()
     info: dict[str, Any] = {
         "protocol": sets.protocol,
         "protocol_label": sets.declaration.label,
@@ -104,7 +111,7 @@ def bench(
         "data_digest": dataset.digest,
         "sets": ordered_sets(sets),
         "candidates": {name: part.digest for name, part in sets.items()},
-        "models": [*rows, *_house_rows()],
+        "models": [*rows, *(entrant.row() for entrant in scored), *_house_rows()],
         "settings": {**dict(extra or {}), "seed": seed, "swaps": swaps},
         "part": f"first{limit}" if (limit := (extra or {}).get("limit")) else None,
     }
@@ -117,7 +124,9 @@ def bench(
         write_weights(folder, scoring.weights)
         write_facts(folder, facts)
 
-    return write_run_folder(final, info, tasks, [*scored, *blocks], write_more=write_more)
+    return write_run_folder(
+        final, info, tasks, [*found, *read, *blocks], write_more=write_more
+    )
 
 
 def clip_facts(workspace: Workspace, corpus: Corpus, sets: CandidateSets, tasks: Sequence[Task]) -> ClipFacts:
@@ -142,7 +151,7 @@ def gate(
     dataset: Dataset, sets: CandidateSets, tasks: Sequence[Task], *, seed: int, panel: Panel | None = None
 ) -> tuple[list[ScoreBlock], list[Check]]:
     """Scores of the panel and the golden scorers, and the checks they must pass. panel: made here if not given."""
-    panel = panel or Panel(dataset, sets.texts)
+    panel = panel or Panel(dataset, sets.texts, sets.declaration, seed=seed)
     blocks = [block for task in tasks if len(task) for block in (*panel.blocks(task), *golden_blocks(task, seed=seed))]
     return blocks, audit(tasks, blocks, clip_blind_at_chance=sets.declaration.clip_blind_at_chance)
 

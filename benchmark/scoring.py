@@ -72,6 +72,9 @@ class Scoring:
                 for views, pairs in self.chunks(split, layouts[split][None]):
                     wanted = [clip_id for clip_id in views if clip_id in layouts[split][None].index]
                     for entrant, condition in itertools.product(self.entrants, conditions):
+                        if split == "dev" and not getattr(entrant.commenter, "needs_dev", True):
+                            bar.update(len(wanted))
+                            continue
                         shown = views if condition == REAL else swapped(views, pairs, condition)
                         ids = [clip_id for clip_id in wanted if clip_id in shown]
                         for name, layout in self.layouts_for(entrant, layouts[split], shown, ids).items():
@@ -96,7 +99,9 @@ class Scoring:
         self, entrant: Entrant, layouts: Mapping[str | None, Layout], views: Mapping[str, ClipView], ids: Sequence[str]
     ) -> dict[str | None, Layout]:
         """The union, or the single sets for an entrant that looks at the other candidates; tried on its first clips."""
-        if entrant.name not in self._probed and ids:
+        if getattr(entrant.commenter, "by_set", False):  # it says so itself, and each question may cost money
+            self.by_set.add(entrant.name)
+        elif entrant.name not in self._probed and ids:
             self._probed.add(entrant.name)
             probes = [views[clip_id] for clip_id in ids[:PROBE_CLIPS]]
             whole = self.score(entrant, probes, layouts[None])

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .choice import sentence as asked
 from .evaluation import HEADLINE_K, OFFICIAL
 from .metrics import RECIPROCAL_RANK, Recall
 from .statistics import MIN_CLUSTERS
-
 from .wide_table import wide_parts
+
 Json = Mapping[str, Any]
 ABSENT = "–"
 
@@ -104,6 +105,8 @@ def notes(info: Json, metrics: Json) -> list[str]:
     if any(model["text_only"] for model in info["models"]):
         lines.append("† text-only: the video gain includes 0")
     lines += [f"skipped {m['name']}: {m['skipped']}" for m in info["models"] if m["skipped"]]
+    lines += [asked(m["name"], m["asked"]) for m in info["models"] if m.get("asked")]
+    lines += [f"{m['name']} is a scores file: {note}" for m in info["models"] for note in m.get("notes", ())]
     lines += [f"AUDIT FAILED: {check['check']}: {check['detail']}" for check in info["audit"] if not check["ok"]]
     return lines + [info["signatures"][name] for name in info["sets"]]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .commenter import MODELS as MODELS
-from .commenter import Commenter, LoadContext, ModelEntry
+from .commenter import Chooser, Commenter, LoadContext, ModelEntry, view
 from .dataset import Dataset
 from .errors import Damaged, Mismatch, MissingInput, UsageError
 from .user_model import is_user_model, user_entry
@@ -50,7 +50,7 @@ def candidates(dataset: Dataset, protocol: str = "v1", *, k: int | Sequence[int]
 
 
 def evaluate(
-    models: str | Commenter | Sequence[str | Commenter],
+    models: str | Commenter | Chooser | Sequence[str | Commenter | Chooser],
     dataset: Dataset,
     sets: CandidateSets | None = None,
     *,
@@ -58,13 +58,15 @@ def evaluate(
     train: bool = False,
     options: dict[str, Any] | None = None,
     limit: int | None = None,
+    scores: Mapping[str, Path | str] | None = None,
     allow_failed_audit: bool = False,
 ) -> Run:
     """Rank models, together with the simple scorers, on candidate sets (default: protocol v1's).
 
     models: names of the registry (`videochat bench --help` lists them), "path/to/file.py:MyModel" for a class of your
-    own (see `videochat.user_model`), or Commenter objects. train: train what has
-    no checkpoint; without it that is an error which names the `train` line. options: settings of the training
+    own (see `videochat.user_model`), or Commenter objects; objects with `rank(clip, texts)` instead of `score` are
+    asked in several orders. scores: name -> scores file that other code computed. train: train what has no
+    checkpoint; without it that is an error which names the `train` line. options: settings of the training
     ("seed", ...). limit: clips of each split (for a try).
     allow_failed_audit: rank although a golden scorer or a shortcut is off; the table then says so.
     """
@@ -74,7 +76,13 @@ def evaluate(
     workspace = Workspace.open(dataset.root)
     wanted = [models] if isinstance(models, str) or not isinstance(models, Sequence) else list(models)
     sets = sets if sets is not None else candidates(dataset)
-    entrants: list[Commenter | Entrant] = []
+    from .benchmark.score_entrant import ScoreEntrant
+    entrants: list[Commenter | Chooser | Entrant] = []
+    if scores and limit is not None:
+        raise UsageError("a scores file is ranked whole", fix="leave --limit out")
+    for name in scores or {}:
+        if name in catalog():
+            raise UsageError(f"{name!r} is a model of the registry", fix="give the scores another --name")
     for name in wanted:
         if not isinstance(name, str):
             entrants.append(name)
@@ -95,6 +103,7 @@ def evaluate(
         allow_failed_audit=allow_failed_audit,
         extra={} if limit is None else {"limit": limit},
     )
+        scored=[ScoreEntrant.read(path, name=name) for name, path in (scores or {}).items()],
 
 
 SCORERS = ("random", "constant", "length", "popularity", "tfidf")  # ranked beside every model
@@ -138,7 +147,7 @@ def load_model(
     device: str = "auto",
     train: bool = False,
     options: dict[str, Any] | None = None,
-) -> Commenter:
+) -> Commenter | Chooser:
     """The Commenter `name`; with `train`, trained first if it has no checkpoint."""
     entry = entry_of(name)
     context = context_of(entry.name, workspace, dataset, device=device, options=options or {})

@@ -121,6 +121,20 @@ class Commenter(Protocol):
     ) -> list[ClipScores]: ...
 
 
+@runtime_checkable
+class Chooser(Protocol):
+    """A model that only chooses or orders, such as one behind an API; the ranker makes a Commenter of it.
+
+    rank(clip, texts): the candidates of one clip in a given order -> their positions from 0, best first (some, or one
+    alone, leave the rest tied), or a string with letters or numbers from 1. It is asked in several orders.
+    """
+
+    name: str
+    needs: frozenset[str]
+
+    def rank(self, clip: ClipView, texts: Sequence[str]) -> Sequence[int] | int | str | None: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoadContext:
     """What a model may use to load itself. checkpoint: the folder that `train` wrote (or is to write)."""
@@ -137,13 +151,14 @@ class LoadContext:
 class ModelEntry:
     """How to get a Commenter by name.
 
-    load: builds it; raises MissingInput (with the `train` line as its fix) if there is no checkpoint.
+    load: builds it (a Chooser only from a user's file); raises MissingInput (with the `train` line as its fix) if
+        there is no checkpoint.
     train: None for scorers; else trains and writes `context.checkpoint`, selecting on dev alone.
     """
 
     name: str
     summary: str
-    load: Callable[[LoadContext], Commenter]
+    load: Callable[[LoadContext], Commenter | Chooser]
     train: Callable[[LoadContext], None] | None = None
 
 

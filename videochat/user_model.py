@@ -9,6 +9,8 @@
         @staticmethod
         def train(context): ...                      # optional: `videochat train`, fills context.checkpoint
 
+A model that only chooses or orders has `rank(self, clip, texts)` instead of `score` (`videochat.commenter.Chooser`).
+
 `MyModel()` is called, or `MyModel(context)` where it takes an argument: a `LoadContext`, which tells workspace,
 dataset, checkpoint folder, device and seed. Whoever names a file runs its code: take files only from people you
 trust.
@@ -25,7 +27,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .commenter import NEEDS, Commenter, LoadContext, ModelEntry
+from .commenter import NEEDS, Chooser, Commenter, LoadContext, ModelEntry
 from .errors import UsageError, VideochatError
 from .files import digest_file
 
@@ -52,7 +54,7 @@ def user_entry(name: str, *, taken: Container[str] = ()) -> ModelEntry:
     module = _run(path)
     made = getattr(module, attribute, None)
     if not inspect.isclass(made):
-        classes = [key for key, value in vars(module).items() if inspect.isclass(value) and hasattr(value, "score")]
+        classes = [key for key, value in vars(module).items() if inspect.isclass(value) and _ranks(value)]
         raise UsageError(f"{path.name} has no class {attribute!r}", fix=f"it has {', '.join(classes) or 'none'}")
     label = getattr(made, "name", None)
     if not isinstance(label, str) or not label or not all(c.isalnum() or c in "-_." for c in label) or label[0] == ".":
@@ -65,8 +67,10 @@ def user_entry(name: str, *, taken: Container[str] = ()) -> ModelEntry:
         raise UsageError(
             f"{attribute} needs {needs!r}", fix=f'write needs = frozenset({{"frames"}}); known are {known}'
         )
-    if not callable(getattr(made, "score", None)):
-        raise UsageError(f"{attribute} has no method score", fix="see videochat.commenter for what a model offers")
+    if not _ranks(made):
+        raise UsageError(
+            f"{attribute} has no method score (nor rank)", fix="see videochat.commenter for what a model offers"
+        )
     train = getattr(made, "train", None)
     return ModelEntry(
         name=label,
@@ -76,12 +80,16 @@ def user_entry(name: str, *, taken: Container[str] = ()) -> ModelEntry:
     )
 
 
-def _make(made: type, path: Path, context: LoadContext) -> Commenter:
+def _ranks(made: type) -> bool:
+    return any(callable(getattr(made, method, None)) for method in ("score", "rank"))
+
+
+def _make(made: type, path: Path, context: LoadContext) -> Commenter | Chooser:
     """An instance; its checkpoint_digest, which runs are named by, is the file's unless it has one of its own."""
     commenter: Any = made(context) if _takes_context(made) else made()
     if getattr(commenter, "checkpoint_digest", None) is None:
         commenter.checkpoint_digest = digest_file(path)
-    assert isinstance(commenter, Commenter)
+    assert isinstance(commenter, (Commenter, Chooser))
     return commenter
 
 

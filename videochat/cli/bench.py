@@ -177,6 +177,14 @@ def train(
 @click.command()
 @data_option
 @model_option("A model or scorer to rank; may be given several times.  [default: sfat]")
+@click.option(
+    "--scores",
+    "score_files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A scores file (.parquet, .csv, .jsonl) or a submission.toml of a model that ran elsewhere; several times.",
+)
+@click.option("--name", "score_names", multiple=True, help="Its name in the table, one for each --scores.")
 @protocol_option
 @device_option
 @click.option("--train", "train_first", is_flag=True, help="Train models that have no checkpoint.")
@@ -187,10 +195,15 @@ def train(
 @limit_clips_option
 @dry_run_option
 @json_option
-@example("videochat bench --model sfat\nvideochat bench --model sfat --model sfat-mean --train")
+@example(
+    "videochat bench --model sfat\nvideochat bench --model sfat --model sfat-mean --train\n"
+    "videochat bench --scores my-model.parquet --name my-model"
+)
 def bench(
     data: Path,
     models: tuple[str, ...],
+    score_files: tuple[Path, ...],
+    score_names: tuple[str, ...],
     protocol: str | None,
     device: str,
     train_first: bool,
@@ -209,7 +222,8 @@ def bench(
     from videochat.benchmark.report import write_report
 
     workspace, dataset = _opened(data)
-    names = tuple(dict.fromkeys(models)) or ("sfat",)
+    names = tuple(dict.fromkeys(models)) or (() if score_files else ("sfat",))
+    scores = named_scores(score_files, score_names)
     for name in names:
         api.entry_of(name)  # an unknown name is said before any work
     api.pick_device(device)
@@ -224,7 +238,7 @@ def bench(
             options=_options((), seed),
             limit=limit,
             wide=wide,
-            score_files=(),
+            score_files=score_files,
             dry_run=dry_run,
             as_json=as_json,
         )
@@ -234,13 +248,14 @@ def bench(
         pairs = {split: sets.clip_union(split).values() for split in ("dev", "test")}
         plan = {f"{split}_clips": len(unions) for split, unions in pairs.items()}
         plan |= {f"{split}_candidates": sum(map(len, unions)) for split, unions in pairs.items()}
-        emit_plan("bench", {"models": ", ".join(names)} | plan, as_json)
+        emit_plan("bench", {"models": ", ".join([*names, *scores])} | plan, as_json)
         return 0
     with workspace.lock():
         sets = api.candidates(dataset, protocol)
         scorers = [name for name in api.SCORERS if name not in names]
         run = api.evaluate(
             [*names, *scorers],
+            scores=scores,
             dataset,
             sets,
             device=device,
@@ -255,6 +270,23 @@ def bench(
     report = None if report_path is None else str(report_path)
     emit({"run": str(run.path), "report": report, "metrics": run.results}, as_json, text)
     return 0
+def named_scores(files: tuple[Path, ...], names: tuple[str, ...]) -> dict[str, Path]:
+    """name -> scores file. Without names: a submission's own, else the stem of the file."""
+    from videochat.benchmark.score_entrant import check_name
+    from videochat.benchmark.submission import Submission, is_submission
+
+    if names and len(names) != len(files):
+        raise UsageError(f"{len(names)} --name for {len(files)} --scores", fix="give one for each, or none")
+    found: dict[str, Path] = {}
+    for index, path in enumerate(files):
+        own = Submission.read(path).name if is_submission(path) and not names else path.stem
+        name = check_name(names[index] if names else own)
+        if name in found:
+            raise UsageError(f"two scores files bear the name {name!r}", fix="pass --name for each")
+        found[name] = path
+    return found
+
+
 
 
 def _planned_sets(workspace: Workspace, dataset: Dataset, protocol: str) -> CandidateSets:

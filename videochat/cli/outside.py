@@ -1,0 +1,106 @@
+"""`export-candidates` and `submit-check`: what is ranked goes out to anyone's code, and scores come back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .. import api
+from ..dataset import Dataset
+from ..workspace import Workspace
+from .options import data_option, emit, example, json_option, protocol_option
+
+if TYPE_CHECKING:
+    from ..benchmark.candidate_set import CandidateSets
+
+FORMATS = ("jsonl",)
+
+
+def opened_sets(data: Path, protocol: str | None) -> tuple[Workspace, Dataset, CandidateSets]:
+    """The frozen sets that are there. Raises MissingInput, with the line that makes them."""
+    from videochat.benchmark.candidates import load_candidates
+
+    workspace = Workspace.open(data)
+    dataset = Dataset.open(workspace.root)
+    return workspace, dataset, load_candidates(workspace, dataset, protocol or workspace.settings.protocol)
+
+
+@click.command("export-candidates")
+@data_option
+@protocol_option
+@click.option("--set", "names", multiple=True, metavar="NAME", help="A set, such as random10.  [default: all]")
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    type=click.Choice(["dev", "test"]),
+    help="A split; test alone is ranked by a model's own score.  [default: both]",
+)
+@click.option(
+    "--frames",
+    type=click.Choice(["reference", "npy", "jpg", "none"]),
+    default="reference",
+    show_default=True,
+    help="Frames: the shard that holds their CLIP vectors, the vectors as files, or pictures of the raw videos.",
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
+@json_option
+@example(
+    "videochat export-candidates --out handout\nvideochat export-candidates --set random10 --frames jpg --out handout"
+)
+def export_candidates(
+    data: Path,
+    protocol: str | None,
+    names: tuple[str, ...],
+    splits: tuple[str, ...],
+    frames: Any,
+    out: Path,
+    as_json: bool,
+) -> int:
+    """Write the frozen candidates for other people's code.
+
+    A line a clip: what a model may see of it, and the candidates with their ids, without the truth. Scores come back
+    with `videochat bench --scores`.
+    """
+    from videochat.benchmark.handout import hand_out
+
+    workspace, dataset, sets = opened_sets(data, protocol)
+    manifest = hand_out(
+        workspace,
+        dataset,
+        sets,
+        out,
+        names=names,
+        splits=splits or ("dev", "test"),
+        frames=frames,
+        seed=workspace.settings.seed,
+    )
+    lines = [
+        f"{name:<14} {split:<5} {count:>7,} clips, {manifest['k'][name]} candidates each"
+        for name, counts in manifest["num_clips"].items()
+        for split, count in counts.items()
+    ]
+    emit(manifest, as_json, "\n".join([*lines, f"written to {out}"]))
+    return 0
+
+
+@click.command("submit-check")
+@data_option
+@protocol_option
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+@example("videochat submit-check submission.toml\nvideochat submit-check my-model.parquet")
+def submit_check(data: Path, protocol: str | None, file: Path, as_json: bool) -> int:
+    """Say all that would make a submission be refused.
+
+    FILE is a submission.toml (or .json) beside its scores file, or a scores file alone. Every problem is a line, and
+    the exit code 1; without one the signature lines and the metrics are printed. No model is run.
+    """
+    from videochat.benchmark.submit_check import check_submission, describe
+
+    _, _, sets = opened_sets(data, protocol)
+    found = check_submission(file, sets, taken=api.catalog())
+    emit(found.to_json(), as_json, describe(found))
+    return 1 if found.problems else 0
