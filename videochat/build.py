@@ -30,6 +30,7 @@ from .splits import Unit, assign_splits, shingles_of
 from .workspace import Workspace
 
 BUILD_FORMAT = 1  # part of the stamp: raise it when the same inputs give other rows
+TRANSCRIBE = "remove it and run `videochat transcribe` again"
 COMMENT_BYTES = 60  # a comment in a row, uncompressed: text, pseudonym, time
 
 
@@ -95,9 +96,17 @@ def build(workspace: Workspace, *, text_only: bool = False, limit: int | None = 
         "left_out": left_out,
         "durations_ms": {source.recording.recording_id: source.recording.duration_ms for source in sources},
     }
+    if spoken := _transcribers(workspace, chosen):
+        facts["transcripts"] = {"by": spoken}
     manifest = write_dataset(workspace, parts, dim=dim, facts=facts)
     describe(workspace, manifest, workspace.shards_dir)
     return manifest
+
+
+def _transcribers(workspace: Workspace, recordings: Sequence[Recording]) -> list[dict[str, Any]]:
+    """Who made the transcripts of these recordings: fingerprints of models and formats of files, each once."""
+    found = [by for recording in recordings for by in _transcript_facts(workspace, recording, "by")]
+    return [by for _, by in sorted({digest_json(by): by for by in found}.items())]
 
 
 def _current_manifest(path: Path, stamp: str) -> dict[str, Any] | None:
@@ -153,12 +162,24 @@ def _stamp(
                 parquet_metadata(path(r.recording_id)).get("stamp")
                 for path in (workspace.comments_path, workspace.frames_path, workspace.texts_path)
             ),
+            *_transcript_facts(workspace, r, "stamp"),
         ]
         for r in recordings
     }
     settings = asdict(workspace.settings)
     choices = {name: settings[name] for name in ("seed", "split_by", "split_fractions", "geometry")}
     return digest_json([BUILD_FORMAT, SCHEMA_VERSION, __version__, inputs, choices, fingerprint, text_only])
+
+
+def _transcript_facts(workspace: Workspace, recording: Recording, name: str) -> list[Any]:
+    """[that entry of the metadata] of the recording's transcript; [] where it has none."""
+    path = workspace.transcripts_path(recording.recording_id)
+    if not path.is_file():
+        return []
+    found = parquet_metadata(path)
+    if "stamp" not in found:
+        raise damaged(path, "it has no stamp", TRANSCRIBE)
+    return [found.get(name)]
 
 
 def _source(workspace: Workspace, recording: Recording) -> Source:
@@ -211,6 +232,7 @@ def _read(workspace: Workspace, source: Source, *, dim: int | None, split: str, 
         frames = read_parquet(workspace.frames_path(name), fix=fix)
         if workspace.texts_path(name).is_file():
             texts = read_parquet(workspace.texts_path(name), fix=fix)
+    said = workspace.transcripts_path(name)
     return clip_table(
         source.recording,
         source.clips,
@@ -219,6 +241,7 @@ def _read(workspace: Workspace, source: Source, *, dim: int | None, split: str, 
         channel_id=channel_id,
         frames=frames,
         texts=texts,
+        transcript=read_parquet(said, fix=TRANSCRIBE) if said.is_file() else None,
         dim=dim,
     )
 
@@ -261,9 +284,13 @@ def write_dataset(
         "name": workspace.root.resolve().name,
         **version_facts(workspace),
         **common,
-        **facts,
+        **{name: value for name, value in facts.items() if name != "transcripts"},
         **tally.manifest(),
-        "provides": [] if dim is None else ["frames", "text_embeddings"] if tally.with_texts else ["frames"],
+        **({"transcripts": {**facts.get("transcripts", {}), **tally.spoken}} if tally.spoken["segments"] else {}),
+        "provides": [
+            *([] if dim is None else ["frames", "text_embeddings"] if tally.with_texts else ["frames"]),
+            *(["transcript"] if tally.spoken["segments"] else []),
+        ],
         "dim": dim,
         "text_only": dim is None,
         "files": files,
@@ -285,6 +312,7 @@ class _Tally:
         self.rows: list[dict[str, Any]] = []
         self.digests: dict[str, list[str]] = {}
         self.with_texts = True
+        self.spoken = {"recordings": 0, "clips": 0, "segments": 0}  # how many hold speech; a segment once for each clip
 
     def read(self, source: Any, split: str, category: str, recording_id: str) -> pa.Table:
         table: pa.Table = source()
@@ -292,6 +320,9 @@ class _Tally:
         if "context_clip" not in table.column_names or table["context_clip"].null_count:
             self.with_texts = False
         count = {name: sum(map(len, table[name].to_pylist())) for name in ("context", "responses")}
+        said = [len(segments or ()) for segments in table["transcript"].to_pylist()]
+        for what, number in (("recordings", any(said)), ("clips", sum(map(bool, said))), ("segments", sum(said))):
+            self.spoken[what] += number
         self.rows.append(
             {
                 "split": split,

@@ -75,10 +75,18 @@ def render_card(
         num_bytes=sum(file["bytes"] for file in manifest["files"]),
         fields=fields_of(manifest),
         fingerprint=_flat(manifest.get("clip_fingerprint") or {}),
+        transcribers=[transcriber(by) for by in manifest.get("transcripts", {}).get("by", [])],
         fractions=" / ".join(f"{fraction:g}" for fraction in manifest["split_fractions"]),
         drops=sorted(manifest["drops"].items(), key=lambda item: (-item[1], item[0])),
         funnel=funnel,
     )
+
+
+def transcriber(by: Mapping[str, Any]) -> str:
+    """Who made transcripts, in words: a speech-recognition model with its weights, or imported files."""
+    if "model" not in by:
+        return f"files that were imported ({by.get('format', 'unknown')})"
+    return f"{by['model']}, weights {str(by.get('weights', 'unknown'))[:16]}"
 
 
 def escape_markdown(value: object) -> str:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from .clock import ClipGeometry
 from .dataset import embeddings_of
-from .schema import Recording, clip_id, embedding_type, shard_schema
+from .schema import TRANSCRIPTS, Recording, clip_id, embedding_type, shard_schema
 
 KEPT_COLUMNS = ["position", "time_ms", "author", "text", "emotes", "kept"]
 
@@ -79,10 +79,12 @@ def clip_table(
     channel_id: str,
     frames: pa.Table | None = None,
     texts: pa.Table | None = None,
+    transcript: pa.Table | None = None,
     dim: int | None = None,
 ) -> pa.Table:
     """The shard rows of the clips. dim None gives the text-only variant; else `frames` (and `texts`) hold the
-    embeddings; without `texts` the column context_clip is null."""
+    embeddings; without `texts` the column context_clip is null. transcript: TRANSCRIPTS rows; a clip gets the segments
+    that overlap the window of its frames, [start - frames_before_ms, end)."""
     n, starts = clips.num_clips, clips.starts
     columns: dict[str, Any] = {
         "clip_id": pa.array([clip_id(recording.recording_id, int(start)) for start in starts], pa.string()),
@@ -118,9 +120,25 @@ def clip_table(
         for index in np.flatnonzero(last - first < expected):
             flags[index].append("missing-frames")
     schema = shard_schema(dim)
-    columns["transcript"] = pa.array([[]] * n, schema.field("transcript").type)
+    columns["transcript"] = _speech(starts, transcript, geometry)
     columns["flags"] = pa.array(flags, schema.field("flags").type)
     return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def _speech(starts: NDArray[np.int64], transcript: pa.Table | None, geometry: ClipGeometry) -> pa.Array:
+    kind = shard_schema(None).field("transcript").type
+    if transcript is None or not transcript.num_rows:
+        return pa.array([[]] * len(starts), kind)
+    begin, end = (transcript[name].to_numpy() for name in ("start_ms", "end_ms"))
+    seen_from, seen_to = starts - geometry.frames_before_ms, starts + geometry.clip_ms
+    said = [np.flatnonzero((begin < last) & (end > first)) for first, last in zip(seen_from, seen_to, strict=True)]
+    offsets = np.concatenate([[0], np.cumsum([len(rows) for rows in said])])
+    rows = np.concatenate(said) if said else np.zeros(0, np.int64)
+    taken = transcript.take(pa.array(rows, pa.int64())).combine_chunks()
+    fields = [_flat(taken[name]) for name in TRANSCRIPTS.names]
+    return pa.ListArray.from_arrays(
+        pa.array(offsets, pa.int32()), pa.StructArray.from_arrays(fields, fields=list(kind.value_type))
+    )
 
 
 def _constant(value: str, n: int) -> pa.Array:

@@ -8,6 +8,7 @@ zero for a text-only recording); intervals are half-open. Embeddings are L2-norm
     comments/<recording>.parquet        COMMENTS
     frames/<recording>.parquet          frames_schema(dim)
     texts/<recording>.parquet           texts_schema(dim)
+    transcripts/<recording>.parquet     TRANSCRIPTS
     shards/<split>/<category>-*.parquet shard_schema(dim)     one row = one Clip
 """
 
@@ -120,10 +121,13 @@ COMMENTS = pa.schema(
     ]
 )
 
+# What was said, in order of (start_ms, end_ms); segments may overlap. Both times on the recording's clock.
+TRANSCRIPTS = pa.schema([("start_ms", pa.int32()), ("end_ms", pa.int32()), ("text", pa.string())])
+
 _COMMENT = pa.struct(
     [("offset_ms", pa.int32()), ("author", pa.string()), ("text", pa.string()), ("emotes", pa.list_(pa.string()))]
 )
-_TRANSCRIPT = pa.struct([("start_ms", pa.int32()), ("end_ms", pa.int32()), ("text", pa.string())])
+_TRANSCRIPT = pa.struct(list(TRANSCRIPTS))
 
 
 def embedding_type(dim: int) -> pa.DataType:

@@ -93,6 +93,8 @@ def _difference(found: pa.Schema, wanted: pa.Schema) -> str:
 def _rows(dataset: Dataset) -> Iterator[Finding]:
     geometry = ClipGeometry(**dataset.manifest["geometry"]) if "geometry" in dataset.manifest else ClipGeometry()
     checks = {"clip ids and times": _time_problem, "comments in their intervals": _comment_problem}
+    if "transcript" in dataset.provides:
+        checks["speech in its window"] = _speech_problem
     if dataset.dim is not None:
         checks |= {"frame times": _frame_problem, "features normalised and aligned": _feature_problem}
     problems: dict[str, list[str]] = {name: [] for name in ("unique, ordered rows", *checks)}
@@ -136,6 +138,16 @@ def _comment_problem(clip: Clip, geometry: ClipGeometry) -> str:
         if not all(comment.text.strip() for comment in items):
             return f"empty text in {name}"
     return ""
+
+
+def _speech_problem(clip: Clip, geometry: ClipGeometry) -> str:
+    seen_from = clip.start_ms - geometry.frames_before_ms
+    times = [(segment.start_ms, segment.end_ms) for segment in clip.transcript]
+    if times != sorted(times) or any(begin >= end for begin, end in times):
+        return "speech out of order, or a segment that ends before it begins"
+    if any(begin >= clip.end_ms or end <= seen_from for begin, end in times):
+        return f"speech outside [{seen_from}, {clip.end_ms})"
+    return "" if all(segment.text.strip() for segment in clip.transcript) else "empty text in transcript"
 
 
 def _frame_problem(clip: Clip, geometry: ClipGeometry) -> str:

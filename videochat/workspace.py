@@ -4,7 +4,8 @@
     with workspace.lock():
         for recording in workspace.recordings(): ...
 
-The layout is the way of the data (DESIGN): raw → comments, frames, texts → shards → candidates → checkpoints → runs.
+The layout is the way of the data (DESIGN): raw → comments, frames, texts, transcripts → shards → candidates →
+checkpoints → runs.
 """
 
 from __future__ import annotations
@@ -170,6 +171,9 @@ class Workspace:
 
     def texts_path(self, recording_id: str) -> Path:
         return self.root / "texts" / f"{recording_id}.parquet"
+
+    def transcripts_path(self, recording_id: str) -> Path:
+        return self.root / "transcripts" / f"{recording_id}.parquet"
 
     @property
     def shards_dir(self) -> Path:

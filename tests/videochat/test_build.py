@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from types import ModuleType
@@ -13,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videochat.build import build, plan_build
+from videochat.build import build, plan_build, table_of
 from videochat.clock import ClipGeometry
 from videochat.commenter import view
 from videochat.cut import cut
 from videochat.dataset import Dataset
 from videochat.errors import Mismatch, MissingInput, UsageError
-from videochat.files import write_parquet
-from videochat.schema import COMMENTS, Recording, frames_schema, texts_schema
+from videochat.files import digest_file, write_parquet
+from videochat.schema import COMMENTS, TRANSCRIPTS, Recording, Segment, frames_schema, texts_schema
 from videochat.shards import Part, plan_files
 from videochat.splits import Unit, assign_splits, merge_units, shingles_of, split_counts
 from videochat.validate import validate_shards
@@ -306,3 +307,69 @@ def test_others_read_the_shards_without_this_package(tmp_path: Path, dummies: Mo
     loaded = load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
     assert len(loaded) == 48
     assert len(loaded[0]["frames"][0]) == 8
+
+
+def speak(workspace: Workspace, name: str, rows: list[tuple[int, int, str]]) -> None:
+    columns = [list(values) for values in zip(*rows, strict=True)]
+    write_parquet(
+        pa.table(columns, schema=TRANSCRIPTS),
+        workspace.transcripts_path(name),
+        {"stamp": f"t-{rows}", "by": {"model": "tiny", "weights": "ab12"}},
+    )
+
+
+def test_each_clip_holds_the_speech_that_overlaps_its_window(workspace: Workspace) -> None:
+    plain = build(workspace)
+    spoken = [
+        (0, 1_000, "first words"),
+        (19_000, 21_000, "across the border"),
+        (20_000, 20_500, "just before the window of the second clip"),
+        (58_000, 62_000, "into the third"),
+        (90_000, 200_000, "to the very end and past it"),
+    ]
+    speak(workspace, "r00", spoken)
+    manifest = build(workspace)
+    assert plain["provides"] == ["frames", "text_embeddings"] and "transcripts" not in plain
+    assert manifest["provides"] == ["frames", "text_embeddings", "transcript"]
+    assert manifest["transcripts"] == {
+        "by": [{"model": "tiny", "weights": "ab12"}],
+        "recordings": 1,
+        "clips": 4,
+        "segments": 3 + 3 + 1 + 1,
+    }
+    clips = {clip.clip_id: clip for clip in Dataset.open(workspace.root).clips()}
+    texts = [
+        [segment.text.split()[0] for segment in clips[f"r00_{start}"].transcript] for start in range(0, 120_000, 30_000)
+    ]
+    assert texts == [["first", "across", "just"], ["across", "just", "into"], ["into"], ["to"]]
+    assert [s.text for s in view(clips["r00_0"]).transcript] == ["first words"], "what ends after now is not there"
+    assert view(clips["r00_90000"]).transcript == ()
+    assert not any(clip.transcript for clip in clips.values() if clip.recording_id != "r00")
+    assert all(finding.ok for finding in validate_shards(workspace.root)), validate_shards(workspace.root)
+    assert "weights ab12" in (workspace.shards_dir / "README.md").read_text()
+    assert [n for n in manifest["recordings"] if manifest["recordings"][n] != plain["recordings"][n]] == ["r00"]
+
+
+def test_without_transcripts_the_shards_are_what_they_were(workspace: Workspace) -> None:
+    first = build(workspace)
+    before = {path.name: path.read_bytes() for path in workspace.shards_dir.rglob("*") if path.is_file()}
+    speak(workspace, "r00", [(0, 1_000, "words")])
+    assert build(workspace)["digest"] != first["digest"]
+    workspace.transcripts_path("r00").unlink()
+    build(workspace)
+    assert {p.name: p.read_bytes() for p in workspace.shards_dir.rglob("*") if p.is_file()} == before
+
+
+def test_speech_out_of_its_window_is_found_by_validate(workspace: Workspace) -> None:
+    build(workspace)
+    clips = list(Dataset.open(workspace.root).clips("test"))
+    clips[0] = dataclasses.replace(clips[0], transcript=(Segment(start_ms=500_000, end_ms=501_000, text="x"),))
+    path = Dataset.open(workspace.root).paths("test")[0]
+    manifest = json.loads((workspace.shards_dir / "dataset.json").read_text())
+    pq.write_table(table_of(clips, DIM), path)
+    (file,) = (f for f in manifest["files"] if f["split"] == "test")
+    file |= {"bytes": path.stat().st_size, "sha256": digest_file(path)}
+    manifest["provides"].append("transcript")
+    (workspace.shards_dir / "dataset.json").write_text(json.dumps(manifest))
+    (wrong,) = (found for found in validate_shards(workspace.root) if not found.ok)
+    assert wrong.check == "speech in its window"

@@ -344,6 +344,7 @@ def _fractions(text: str) -> tuple[float, float, float]:
 
 def _shards_text(manifest: dict[str, Any]) -> str:
     kind = "text-only" if manifest["text_only"] else f"CLIP features of width {manifest['dim']}"
+    kind += ", transcripts" if "transcript" in manifest["provides"] else ""
     kind += ", simulated" if manifest["simulated"] else ""
     size = human_bytes(sum(file["bytes"] for file in manifest["files"]))
     lines = [

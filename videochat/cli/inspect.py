@@ -15,7 +15,7 @@ from ..workspace import Workspace
 from .options import data_option, emit, example, human_bytes, json_option
 
 SHOWN = ("num_clips", "num_comments", "hours", "digest", "files")  # of dataset.json
-STEPS = ("sample", "import", "crawl", "clean", "build-features")
+STEPS = ("sample", "import", "crawl", "clean", "build-features", "transcribe")
 
 
 @click.command()

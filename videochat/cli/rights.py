@@ -100,6 +100,7 @@ def _forgotten(result: dict[str, Any]) -> str:
     lines = [
         f"{len(result['recordings'])} recordings removed, {result['messages']:,} messages taken out of raw chat, "
         f"names taken out of {result['messages_redacted']:,} more, {result['comments']:,} cleaned comments removed"
+        + (f", {result['segments']:,} segments of speech, too" if result.get("segments") else "")
     ]
     if entry := result["dataset"]:
         lines.append(

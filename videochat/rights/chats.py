@@ -93,6 +93,21 @@ def forget_in_comments(workspace: Workspace, recording: Recording, wanted: Wante
     return int(rows.sum())
 
 
+def forget_in_transcripts(workspace: Workspace, recording: Recording, wanted: Wanted) -> int:
+    """Take out of transcripts/ the segments in which somebody is named as written; how many. What was said of a person
+    in other words, or heard wrongly, is not found."""
+    path = workspace.transcripts_path(recording.recording_id)
+    if not path.is_file():
+        return 0
+    table = pq.read_table(path, partitioning=None)
+    named = np.array([wanted.is_named_in(text) for text in table["text"].to_pylist()], dtype=bool)
+    if named.any():
+        left = table.filter(pa.array(~named))
+        metadata = parquet_metadata(path)
+        write_parquet(left, path, metadata | {"num_segments": left.num_rows})
+    return int(named.sum())
+
+
 def _without(metadata: dict[str, Any], lost: pa.Table, recording: Recording) -> dict[str, Any]:
     """The metadata with counts and funnel as if the lost rows had never been there.
 

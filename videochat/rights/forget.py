@@ -2,9 +2,9 @@
 
     result = forget(workspace, Request(users=("somebody",)))
 
-In this order: tombstones, raw data, comments, texts, frames, staging; then the data set's next version; then candidate
-sets and runs of the old one are removed. What is to be done stands in forgetting.json (mode 0600) until it is done:
-killed at any moment, the next `forget`, with or without a new request, completes it.
+In this order: tombstones, raw data, comments, texts, frames, transcripts, staging; then the data set's next version;
+then candidate sets and runs of the old one are removed. What is to be done stands in forgetting.json (mode 0600) until
+it is done: killed at any moment, the next `forget`, with or without a new request, completes it.
 
 Not reached: backups and copies elsewhere, weights of models that were trained on the data (they are listed), what can
 be seen or heard in other people's videos.
@@ -89,13 +89,14 @@ def _complete(workspace: Workspace, pending: dict[str, Any], *, resumed: bool = 
     forget_in_splits(workspace, wanted.recordings)
     if wanted.people:
         for recording in progress(workspace.recordings(), what=STEP, unit="recording"):
-            from .chats import forget_in_chat, forget_in_comments
+            from .chats import forget_in_chat, forget_in_comments, forget_in_transcripts
 
             try:
                 done.update(forget_in_chat(workspace, recording, wanted, resumed=resumed))
             except BadRecording as error:
                 failed.append({"recording_id": recording.recording_id, "reason": str(error)})
             done["comments"] += forget_in_comments(workspace, recording, wanted)
+            done["segments"] += forget_in_transcripts(workspace, recording, wanted)
     done["unfinished"] += forget_in_staging(workspace, wanted)
     lists = forget_in_lists(workspace, wanted)
     _new_version(workspace, wanted, pending)
@@ -108,6 +109,7 @@ def _complete(workspace: Workspace, pending: dict[str, Any], *, resumed: bool = 
         "found": pending["found"],
         "recordings": sorted(wanted.recordings),
         **{name: done[name] for name in ("messages", "messages_redacted", "comments", "unfinished")},
+        **({"segments": done["segments"]} if done["segments"] else {}),
         "version": version_facts(workspace)["version"] if entry else None,
         "dataset": entry,
         "candidates": [],

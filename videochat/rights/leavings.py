@@ -33,7 +33,8 @@ def remove_recording(workspace: Workspace, recording_id: str) -> None:
     """Everything of one recording outside the shards. recording.json goes first: without it there is no recording."""
     folder = workspace.raw_dir(recording_id)
     (folder / "recording.json").unlink(missing_ok=True)
-    for path in (workspace.comments_path, workspace.frames_path, workspace.texts_path):
+    derived = (workspace.comments_path, workspace.frames_path, workspace.texts_path, workspace.transcripts_path)
+    for path in derived:
         path(recording_id).unlink(missing_ok=True)
     if folder.is_dir():
         shutil.rmtree(folder)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 STEP = "purge"
 # What shows the data most readily goes first: a purge that is killed has not left shards whose sources are gone.
 DATA = (
-    *("runs", "candidates", "shards", ".forgetting", "texts", "frames", "comments", "raw", ".crawl", ".import"),
+    *("runs", "candidates", "shards", ".forgetting", "transcripts", "texts", "frames", "comments", "raw"),
+    *(".crawl", ".import"),
     *("splits.json", "forgetting.json", "pseudonym.key", "pseudonym.destroyed.json", "ledger.jsonl"),
 )
 MODELS = "checkpoints"

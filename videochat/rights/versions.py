@@ -35,12 +35,18 @@ SIDES = ("context", "responses")
 
 @dataclass(kw_only=True)
 class Lost:
-    """What a version lost. changed_clips: rows that stayed with fewer comments. comments: in clips, both sides."""
+    """What a version lost. changed_clips: rows that stayed with fewer comments or less speech. comments: in clips, both
+    sides; segments: of speech, in clips that stayed."""
 
     recordings: int = 0
     clips: int = 0
     changed_clips: int = 0
     comments: int = 0
+    segments: int = 0
+
+    def to_json(self) -> dict[str, int]:
+        """Without segments where none was lost: most data sets hold no speech."""
+        return {name: value for name, value in asdict(self).items() if value or name != "segments"}
 
     def __bool__(self) -> bool:
         return any(asdict(self).values())
@@ -80,7 +86,7 @@ def make_version(workspace: Workspace, wanted: Wanted, version: int) -> dict[str
     groups, lost, drops = _scan(dataset, wanted)
     if not lost:
         return None
-    entry: dict[str, Any] = {"version": version, "previous": dataset.digest, **asdict(lost)}
+    entry: dict[str, Any] = {"version": version, "previous": dataset.digest, **lost.to_json()}
     if not groups:
         return entry
     parts: list[tuple[str, str, str, Part | pa.Table]] = [
@@ -136,7 +142,8 @@ def _scan(dataset: Any, wanted: Wanted) -> tuple[dict[tuple[str, str, str], _Gro
         path = dataset.folder / file["path"]
         with pq.ParquetFile(path) as parquet:
             for number in range(parquet.num_row_groups):
-                table = parquet.read_row_group(number, columns=["recording_id", "channel_id", *SIDES])
+                table = parquet.read_row_group(number, columns=["recording_id", "channel_id", *SIDES, "transcript"])
+                spoken = [len(found) for found in _named_segments(table["transcript"], wanted)]
                 names = table["recording_id"].to_pylist()
                 taken = _taken_rows(table, wanted)
                 gone |= {name for name, out in zip(names, taken, strict=True) if out}
@@ -148,7 +155,8 @@ def _scan(dataset: Any, wanted: Wanted) -> tuple[dict[tuple[str, str, str], _Gro
                         lost.comments += sum(was)
                         drops[_reason(left)] += not taken[row]
                         continue
-                    lost.changed_clips += was != left
+                    lost.changed_clips += was != left or spoken[row] > 0
+                    lost.segments += spoken[row]
                     lost.comments += sum(was) - sum(left)
                     group = groups.setdefault((file["split"], file["category"], name), _Group())
                     if path not in group.paths:
@@ -201,6 +209,14 @@ def _lengths(column: pa.ChunkedArray, wanted: Wanted) -> tuple[NDArray[np.int64]
     return np.diff(offsets), np.diff(running[offsets])
 
 
+def _named_segments(column: pa.ChunkedArray, wanted: Wanted) -> list[list[int]]:
+    """For each row the numbers of the transcript segments in which somebody wanted is named."""
+    return [
+        [number for number, segment in enumerate(segments or ()) if wanted.is_named_in(segment["text"])]
+        for segments in column.to_pylist()
+    ]
+
+
 def _read(paths: tuple[Path, ...], recording_id: str, wanted: Wanted) -> pa.Table:
     """The rows of one recording without what is wanted."""
     import pyarrow as pa
@@ -229,6 +245,14 @@ def without(table: pa.Table, wanted: Wanted) -> pa.Table:
         for name, values in columns.items():
             place = table.schema.get_field_index(name)
             table = table.set_column(place, table.schema.field(name), values.cast(table.schema.field(name).type))
+    named = _named_segments(table["transcript"], wanted)
+    if any(named):
+        left = [
+            [segment for number, segment in enumerate(segments) if number not in found]
+            for segments, found in zip(table["transcript"].to_pylist(), named, strict=True)
+        ]
+        place = table.schema.get_field_index("transcript")
+        table = table.set_column(place, table.schema.field(place), pa.array(left, table.schema.field(place).type))
     return table.filter(pa.array(stay))
 
 
