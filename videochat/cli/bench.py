@@ -111,8 +111,6 @@ def candidates(
         raise UsageError("candidate sets are made whole or not at all", fix="pass --limit to `videochat bench`")
     if protocol == released.NAME:
         return released.candidates_released(workspace, dataset, sizes=sizes, dry_run=dry_run, as_json=as_json)
-    if protocol == released.NAME:
-        return released.candidates_released(workspace, dataset, sizes=sizes, dry_run=dry_run, as_json=as_json)
     sizes = PROTOCOLS[protocol].sizes(sizes)
     if dry_run:
         emit_plan("candidates", plan_candidates(dataset, sizes), as_json)
@@ -177,6 +175,8 @@ def train(
 @click.command()
 @data_option
 @model_option("A model or scorer to rank; may be given several times.  [default: sfat]")
+@protocol_option
+@device_option
 @click.option(
     "--scores",
     "score_files",
@@ -185,8 +185,6 @@ def train(
     help="A scores file (.parquet, .csv, .jsonl) or a submission.toml of a model that ran elsewhere; several times.",
 )
 @click.option("--name", "score_names", multiple=True, help="Its name in the table, one for each --scores.")
-@protocol_option
-@device_option
 @click.option("--train", "train_first", is_flag=True, help="Train models that have no checkpoint.")
 @click.option("--wide", is_flag=True, help="Print R@2, R@5 and MR, too.")
 @click.option("--allow-failed-audit", is_flag=True, help="Rank although the audit failed; the table says so.")
@@ -202,10 +200,10 @@ def train(
 def bench(
     data: Path,
     models: tuple[str, ...],
-    score_files: tuple[Path, ...],
-    score_names: tuple[str, ...],
     protocol: str | None,
     device: str,
+    score_files: tuple[Path, ...],
+    score_names: tuple[str, ...],
     train_first: bool,
     wide: bool,
     allow_failed_audit: bool,
@@ -255,9 +253,9 @@ def bench(
         scorers = [name for name in api.SCORERS if name not in names]
         run = api.evaluate(
             [*names, *scorers],
-            scores=scores,
             dataset,
             sets,
+            scores=scores,
             device=device,
             train=train_first,
             options=_options((), seed),
@@ -270,6 +268,8 @@ def bench(
     report = None if report_path is None else str(report_path)
     emit({"run": str(run.path), "report": report, "metrics": run.results}, as_json, text)
     return 0
+
+
 def named_scores(files: tuple[Path, ...], names: tuple[str, ...]) -> dict[str, Path]:
     """name -> scores file. Without names: a submission's own, else the stem of the file."""
     from videochat.benchmark.score_entrant import check_name
@@ -285,8 +285,6 @@ def named_scores(files: tuple[Path, ...], names: tuple[str, ...]) -> dict[str, P
             raise UsageError(f"two scores files bear the name {name!r}", fix="pass --name for each")
         found[name] = path
     return found
-
-
 
 
 def _planned_sets(workspace: Workspace, dataset: Dataset, protocol: str) -> CandidateSets:
