@@ -16,16 +16,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import __version__
 from .commenter import MODELS as MODELS
 from .commenter import Chooser, Commenter, LoadContext, ModelEntry, view
 from .dataset import Dataset
 from .errors import Damaged, Mismatch, MissingInput, UsageError
+from .files import digest_json, write_json, write_text
+from .schema import slug
 from .user_model import is_user_model, user_entry
 from .workspace import Workspace
 
 if TYPE_CHECKING:
     from .benchmark.candidate_set import CandidateSets
     from .benchmark.runs import Run
+    from .generate import Decoding
 
 
 def load(root: Path | str = "videochat-data") -> Dataset:
@@ -54,11 +58,11 @@ def evaluate(
     dataset: Dataset,
     sets: CandidateSets | None = None,
     *,
+    scores: Mapping[str, Path | str] | None = None,
     device: str = "auto",
     train: bool = False,
     options: dict[str, Any] | None = None,
     limit: int | None = None,
-    scores: Mapping[str, Path | str] | None = None,
     allow_failed_audit: bool = False,
 ) -> Run:
     """Rank models, together with the simple scorers, on candidate sets (default: protocol v1's).
@@ -72,17 +76,17 @@ def evaluate(
     """
     from .benchmark.entrant import Entrant
     from .benchmark.ranker import bench
-
-    workspace = Workspace.open(dataset.root)
-    wanted = [models] if isinstance(models, str) or not isinstance(models, Sequence) else list(models)
-    sets = sets if sets is not None else candidates(dataset)
     from .benchmark.score_entrant import ScoreEntrant
-    entrants: list[Commenter | Chooser | Entrant] = []
+
     if scores and limit is not None:
         raise UsageError("a scores file is ranked whole", fix="leave --limit out")
     for name in scores or {}:
         if name in catalog():
             raise UsageError(f"{name!r} is a model of the registry", fix="give the scores another --name")
+    workspace = Workspace.open(dataset.root)
+    wanted = [models] if isinstance(models, str) or not isinstance(models, Sequence) else list(models)
+    sets = sets if sets is not None else candidates(dataset)
+    entrants: list[Commenter | Chooser | Entrant] = []
     for name in wanted:
         if not isinstance(name, str):
             entrants.append(name)
@@ -99,11 +103,65 @@ def evaluate(
         dataset,
         sets if limit is None else sets.first(limit),
         entrants,
+        scored=[ScoreEntrant.read(path, name=name) for name, path in (scores or {}).items()],
         seed=workspace.settings.seed,
         allow_failed_audit=allow_failed_audit,
         extra={} if limit is None else {"limit": limit},
     )
-        scored=[ScoreEntrant.read(path, name=name) for name, path in (scores or {}).items()],
+
+
+def evaluate_generation(
+    models: Sequence[str],
+    dataset: Dataset,
+    *,
+    decoding: Decoding | None = None,
+    files: Mapping[str, Path] | None = None,
+    split: str = "test",
+    device: str = "auto",
+    options: dict[str, Any] | None = None,
+    limit: int | None = None,
+) -> tuple[Path, dict[str, Any]]:
+    """Let models write a comment for each clip of `split`, and measure them with those of `files` (name -> JSON lines).
+
+    Returns the folder generated/<digest> with comments-<model>.jsonl, metrics.json and table.txt, and the content of
+    metrics.json (see `videochat.benchmark.generation.assess`).
+    """
+    from .benchmark.generation.assess import assess, perplexity, to_text
+    from .benchmark.generation.comments_file import read_comments, write_comments
+    from .benchmark.generation.material import Material
+    from .generate import Decoding, generate_comments
+
+    workspace = Workspace.open(dataset.root)
+    seed = workspace.settings.seed
+    decoding = decoding or Decoding()
+    material = Material.read(dataset, split, seed=seed, limit=limit)
+    wanted = set(material.clip_ids)
+    views = [view(clip) for clip in dataset.clips(split) if clip.clip_id in wanted]
+    written = {name: read_comments(Path(path), material.clip_ids) for name, path in (files or {}).items()}
+    perplexities, digests = {}, {}
+    for name in models:
+        commenter = load_model(name, workspace, dataset, device=device, options=options)
+        if commenter.name in written:
+            raise UsageError(f"two rows are called {commenter.name}", fix="give each its own name")
+        written[commenter.name] = [row.comment for row in generate_comments(commenter, views, decoding)]
+        perplexities[commenter.name] = perplexity(commenter, views, material.references)
+        digests[commenter.name] = getattr(commenter, "checkpoint_digest", None)
+    facts = {
+        "data_digest": dataset.digest,
+        "split": split,
+        "limit": limit,
+        "seed": seed,
+        "decoding": dataclasses.asdict(decoding),
+        "checkpoints": digests,
+        "tool": __version__,
+    }
+    result = {**facts, **assess(written, material, perplexities=perplexities, seed=seed)}
+    folder = workspace.root / "generated" / digest_json([facts, written])[:12]
+    for name, comments in written.items():
+        write_comments(folder / f"comments-{slug(name)}.jsonl", material.clip_ids, comments)
+    write_text(folder / "table.txt", to_text(result, simulated=dataset.simulated) + "\n")
+    write_json(folder / "metrics.json", result)
+    return folder, result
 
 
 SCORERS = ("random", "constant", "length", "popularity", "tfidf")  # ranked beside every model
