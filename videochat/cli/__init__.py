@@ -39,7 +39,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "export-candidates": ("outside", "export_candidates", "Write the frozen candidates for other people's code."),
     "submit-check": ("outside", "submit_check", "Say all that would make a scores file or submission be refused."),
     "report": ("bench", "report", "Write the HTML report of a run."),
+    "defects": ("defects", "defects", "Measure what each defect of the released evaluation is worth."),
     "generate": ("generate", "generate", "Write comments for the clips of a split."),
+    "bench-generation": ("bench_generation", "bench_generation", "Measure the comments that models write."),
     "convert-checkpoint": (
         "convert",
         "convert_checkpoint",
