@@ -4,10 +4,13 @@
     recording-frequency, -...              comments of the clip's recording that have the candidate's key
     corpus-frequency, -...                 the same over all splits
     central, odd-one-out                   TF-IDF similarity to the clip's other candidates: the most, the least
+    candidate-only                         a classifier of the candidate's text, trained on groups of the training split
     context-tfidf, -context-tfidf          TF-IDF similarity to the clip's context: a baseline, not a shortcut
 
 All but the last two ignore the clip (within its recording). On balanced groups (PROTOCOL v1) such a scorer is exactly
-at chance; if it is not, the set fails its audit. On sets of chosen negatives they show the leak.
+at chance; if it is not, the set fails its audit. On sets of chosen negatives they show the leak. Where a set pools the
+recordings of a category (K = 100), the frequency in the clip's recording tells one stream from another: there it is a
+figure, not a check.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ from videochat.commenter import TextTable
 from videochat.schema import SPLITS
 
 from .baselines import cosines
+from .candidate_only import CandidateOnly
 from .corpus import Corpus
+from .keys import keys
 from .scores import REAL, ScoreBlock
 from .tasks import Layout, Task
 from .tfidf import TfIdf
@@ -31,22 +36,34 @@ if TYPE_CHECKING:
 
     from videochat.dataset import Dataset
 
+    from .protocols import Protocol
+
     Floats = NDArray[np.float64]
 
 BLIND = (
     *("length", "-length", "recording-frequency", "-recording-frequency"),
-    *("corpus-frequency", "-corpus-frequency", "central", "odd-one-out"),
+    *("corpus-frequency", "-corpus-frequency", "central", "odd-one-out", "candidate-only"),
 )
+BY_RECORDING = ("recording-frequency", "-recording-frequency")  # blind to the clip, not to the stream it is from
 CONTEXT = ("context-tfidf", "-context-tfidf")
 NAMES = tuple(f"panel:{name}" for name in (*BLIND, *CONTEXT))
 
 
 class Panel:
-    """Counts of a dataset and TF-IDF (IDF on train) of a text table, from which every panel scorer follows."""
+    """Counts of a dataset and TF-IDF (IDF on train) of a text table, from which every panel scorer follows.
 
-    def __init__(self, dataset: Dataset, texts: TextTable) -> None:
+    protocol: how the candidate-only classifier's training groups are made; seed: which recordings it learns from.
+    """
+
+    def __init__(self, dataset: Dataset, texts: TextTable, protocol: Protocol, *, seed: int = 0) -> None:
         corpus = Corpus.read(dataset, SPLITS)
-        self.tfidf = TfIdf.fit(*_texts_of(corpus, "train"))
+        said, counts = _texts_of(corpus, "train")
+        self.tfidf = TfIdf.fit(said, counts)
+        train_counts: Counter[str] = Counter()
+        for name, count in zip(keys(said), counts, strict=True):
+            train_counts[name] += count
+        self.candidate_only = CandidateOnly(dataset, protocol, train_counts, seed=seed)
+        self.protocol = protocol
         self.texts = texts
         self.rows = self.tfidf.transform(texts.texts)
         self.lengths = np.array([len(text) for text in texts.texts], dtype=np.float64)
@@ -71,8 +88,11 @@ class Panel:
             "central": self._central(task),
             "context-tfidf": self._context(task),
         }
+        kind = next((kind for kind in self.protocol.sets if task.name.startswith(kind)), "")
+        learnt = self.candidate_only.scores(kind, task.k, self.texts)
         values = {**ascending, **{f"-{name}": -value for name, value in ascending.items()}}
         values["odd-one-out"] = values["-central"]
+        values["candidate-only"] = learnt[task.candidates]
         layout = Layout.of_task(task)
         return [
             ScoreBlock(f"panel:{name}", REAL, task.split, task.name, layout, values[name].astype(np.float64).ravel())

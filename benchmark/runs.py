@@ -207,6 +207,7 @@ def evaluated(
         model["score_rule"], model["rules"] = found.score_rules.get(name), found.dev.get(name, {})
         model["text_only"] = found.text_only.get(name)
     info["num_clusters"] = found.num_clusters
+    info["pools"] = {task.name: "category" for task in tasks if task.pools_recordings}
     info["signatures"] = {name: str(signature(info, name)) for name in info["sets"]}
     return found
 
@@ -218,7 +219,7 @@ def signature(info: Mapping[str, Any], set_name: str, model: str | None = None) 
     rule = rules[model] if model else "mixed" if len(likelihood) > 1 else next(iter(likelihood), "own")
     return Signature(
         protocol=info["protocol_label"],
-        set=f"{set_name}:{info['part']}" if info["part"] else set_name,
+        set=":".join(filter(None, [set_name, info.get("pools", {}).get(set_name), info["part"]])),
         data=info["data_digest"][:8],
         cand=info["candidates"][set_name][:8],
         split=info["split_by"],

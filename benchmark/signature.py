@@ -14,7 +14,8 @@ _LABELS = ("data", "cand", "split", "score", "tool")
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
-    """protocol: with its version, "v1.0". set: its name; "random10:first200" if only a part of it was ranked.
+    """protocol: with its version, "v1.0". set: its name; "random100:category" if its groups pool the recordings of a
+    category; "random10:first200" if only a part of it was ranked.
     data, cand: the first hex digits of the digests. score: the rule, "own", or "mixed" for a table of several."""
 
     protocol: str

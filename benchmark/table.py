@@ -97,6 +97,9 @@ def notes(info: Json, metrics: Json) -> list[str]:
         lines.append(
             f"chance: R@1 {short(Recall(1).chance(k))}, MRR {short(RECIPROCAL_RANK.chance(k))}. clips: {clips}"
         )
+    if pooled := info.get("pools"):
+        sets = ", ".join(sorted(pooled))
+        lines.append(f"{sets}: groups pool the recordings of a category; knowing the stream is worth something there")
     lines.append(f"MRR: macro over categories, mean of the sets. clusters: {info['num_clusters']}")
     if info["num_clusters"] < MIN_CLUSTERS:
         lines[-1] += f", too few (under {MIN_CLUSTERS}) for intervals"

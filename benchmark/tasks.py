@@ -126,6 +126,12 @@ class Task:
         """bool (n, K)"""
         return truth_mask(self.candidates, self.all_truths)
 
+    @cached_property
+    def pools_recordings(self) -> bool:
+        """Whether some group takes its clips from several recordings: PROTOCOL v1 at K = 100."""
+        groups = np.unique(self.group_ids)
+        return len(set(zip(self.group_ids.tolist(), self.recording_ids.tolist(), strict=True))) > len(groups)
+
     def only(self, rows: NDArray[np.bool_]) -> Task:
         """The task on some of its clips; rows: bool (n,)."""
         columns = {

@@ -14,6 +14,7 @@ from videochat.benchmark.candidates import build_candidates
 from videochat.benchmark.golden import GOLDEN, expected, golden_blocks
 from videochat.benchmark.metrics import METRICS, harmonic, tie_counts
 from videochat.benchmark.panel import BLIND, CONTEXT, Panel
+from videochat.benchmark.protocols import PROTOCOLS
 from videochat.benchmark.ranker import gate, make_tasks
 from videochat.benchmark.scores import ScoreBlock
 from videochat.workspace import Workspace
@@ -57,7 +58,7 @@ def test_any_text_only_scorer_is_exactly_at_chance_on_balanced_groups(built, see
 def test_the_blind_panel_is_exactly_at_chance_on_v1_and_not_on_classic(built):
     dataset, sets, tasks = built
     for protocol, clean in (("v1", True), ("classic", False)):
-        panel = Panel(dataset, sets[protocol].texts)
+        panel = Panel(dataset, sets[protocol].texts, PROTOCOLS[protocol])
         off = {
             (block.model, task.name)
             for task in tasks[protocol]
@@ -74,7 +75,7 @@ def test_reversed_statistics_win_chosen_negatives(built):
     Without the truths "lol", which every clip of the dummies answers: they are the most frequent themselves.
     """
     dataset, sets, tasks = built
-    panel = Panel(dataset, sets["classic"].texts)
+    panel = Panel(dataset, sets["classic"].texts, PROTOCOLS["classic"])
     task = next(task for task in tasks["classic"] if (task.name, task.split) == ("popularity10", "test"))
     task = task.only(np.array([sets["classic"].texts.keys[truth] != "lol" for truth in task.truths]))
     found = {block.model: means(block.score[block.layout.gather(task)], task)["R@1"] for block in panel.blocks(task)}
@@ -85,9 +86,8 @@ def test_reversed_statistics_win_chosen_negatives(built):
 def test_reversed_scorers_are_the_negatives_of_their_twins(built):
     dataset, sets, tasks = built
     task = tasks["v1"][0]
-    scores = {
-        block.model.removeprefix("panel:"): block.score for block in Panel(dataset, sets["v1"].texts).blocks(task)
-    }
+    panel = Panel(dataset, sets["v1"].texts, PROTOCOLS["v1"])
+    scores = {block.model.removeprefix("panel:"): block.score for block in panel.blocks(task)}
     assert set(scores) == {*BLIND, *CONTEXT}
     for name in ("length", "recording-frequency", "corpus-frequency", "context-tfidf"):
         assert (scores[name] == -scores[f"-{name}"]).all()
@@ -97,7 +97,7 @@ def test_reversed_scorers_are_the_negatives_of_their_twins(built):
 def test_frequencies_by_hand(built):
     dataset, sets, tasks = built
     task, texts = tasks["v1"][0], sets["v1"].texts
-    panel = {block.model: block.score for block in Panel(dataset, texts).blocks(task)}
+    panel = {block.model: block.score for block in Panel(dataset, texts, PROTOCOLS["v1"]).blocks(task)}
     clips = list(dataset.clips())
     comments = [(c.recording_id, comment.text) for c in clips for comment in (*c.context, *c.responses)]
     row, candidate = 0, int(task.candidates[0, 0])

@@ -80,7 +80,7 @@ def test_the_table_says_what_it_shows(run):
     assert order == sorted(order)
     assert "R@2" in run.table(wide=True) and "no-generic" in run.table(wide=True)
     markdown = run.to_markdown()
-    assert markdown.count("\n|") == 2 + 3 + 10 + 4
+    assert markdown.count("\n|") == 2 + 3 + 11 + 4
     assert "| tfidf | own |" in markdown
 
 
