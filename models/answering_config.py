@@ -14,7 +14,8 @@ class AnsweringConfig(PretrainedConfig):
     token ids, and none may be below 0, widths and lengths not below 1.
 
     Each has: vocab_size, clip_dim, width, num_heads, num_decoder_layers, feed_forward_width, dropout,
-    max_context_comments, max_comment_tokens, max_response_tokens, pad_token_id, bos_token_id, eos_token_id.
+    max_context_comments, max_comment_tokens, max_response_tokens, pad_token_id, bos_token_id, eos_token_id; and
+    use_video: without it the model is shown no frames, and all videos count as empty.
     """
 
     def __init__(self, **fields: Any) -> None:
@@ -23,7 +24,7 @@ class AnsweringConfig(PretrainedConfig):
         own = {name: fields.pop(name) for name in list(fields) if name in self.own_fields()}
         for name, value in own.items():
             least = 0 if name.endswith("_layers") else 1
-            if isinstance(value, int) and not name.endswith("_id") and value < least:
+            if isinstance(value, int) and not isinstance(value, bool) and not name.endswith("_id") and value < least:
                 raise UsageError(f"{name} is {value}", fix=f"make it {least} or more")
             setattr(self, name, value)
         if not 0 <= own["dropout"] < 1:
@@ -57,4 +58,4 @@ class AnsweringConfig(PretrainedConfig):
     @property
     def needs(self) -> frozenset[str]:
         """What a clip must hold, in the terms of `Commenter.needs`."""
-        return frozenset({"frames"})
+        return frozenset({"frames"}) if self.use_video else frozenset()

@@ -33,6 +33,9 @@ TRAINED = {
     "klvcg-style": ("klvcg", "KLVCG-style: frames, slots of chat and retrieved knowledge in a cross encoder"),
 }
 
+TEXT_ONLY = {"use_video": False}
+WITHOUT_VIDEO = ("tte-style", "livebot-style", "videoic-style", "klvcg-style")  # those that know `use_video`
+
 
 def _load(context: LoadContext, *, folder: str, name: str) -> Commenter:
     commenter: Commenter = import_module(f".{folder}.train", __package__).load(context, name=name)
@@ -41,6 +44,12 @@ def _load(context: LoadContext, *, folder: str, name: str) -> Commenter:
 
 def _train(context: LoadContext, *, folder: str, name: str, **variant: str) -> None:
     import_module(f".{folder}.train", __package__).train(context, name=name, **variant)
+
+
+def _needs(context: LoadContext, *, folder: str, **variant: str) -> frozenset[str]:
+    from .training_run import needs_of
+
+    return needs_of(import_module(f".{folder}.train", __package__).RECIPE, context, **variant)
 
 
 def _load_zero_shot(context: LoadContext) -> Commenter:
@@ -57,6 +66,7 @@ for _name, (_fields, _summary) in SFAT_VARIANTS.items():
             summary=_summary,
             load=partial(_load, folder="sfat", name=_name),
             train=partial(_train, folder="sfat", name=_name, **_fields),
+            needs=partial(_needs, folder="sfat", **_fields),
         ),
     )
 for _name, (_folder, _summary) in TRAINED.items():
@@ -67,6 +77,8 @@ for _name, (_folder, _summary) in TRAINED.items():
             summary=_summary,
             load=partial(_load, folder=_folder, name=_name),
             train=partial(_train, folder=_folder, name=_name),
+            needs=partial(_needs, folder=_folder),
+            text_only=TEXT_ONLY if _name in WITHOUT_VIDEO else {},
         ),
     )
 MODELS.add(

@@ -7,7 +7,9 @@ variant whose stage 1 would be the same reads it from there. Masks fall on real 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ import torch
 from torch import Tensor
 
 from videochat.errors import Damaged
-from videochat.files import atomic_path, digest_file, digest_json, read_json, write_json
+from videochat.files import atomic_path, digest_file, digest_json, exclusive, read_json, write_json
 
 from .batches import pad
 from .encoder import MlmModel
@@ -69,34 +71,45 @@ def pretrain(
 
     digest = digest_json({"format": FORMAT, "seed": seed, "settings": vars(settings), **identity})[:12]
     home = folder / f"mlm-{digest}"
-    if (known := _finished(model, home)) is not None:
-        return known
+    with _one_at_a_time(home):
+        if (known := _finished(model, home)) is not None:
+            return known
 
-    def batch(indices: np.ndarray, random: np.random.Generator) -> dict[str, Tensor]:
-        ids, lengths = pad([comments[index] for index in indices])
-        masked, labels = mask_tokens(ids, lengths, random, mask_id=mask_id)
-        return {"ids": masked, "lengths": lengths, "labels": labels}
+        def batch(indices: np.ndarray, random: np.random.Generator) -> dict[str, Tensor]:
+            ids, lengths = pad([comments[index] for index in indices])
+            masked, labels = mask_tokens(ids, lengths, random, mask_id=mask_id)
+            return {"ids": masked, "lengths": lengths, "labels": labels}
 
-    result = run_stage(
-        model,
-        stage="mlm",
-        num_items=len(comments),
-        make_batch=batch,
-        evaluate=None,
-        settings=settings,
-        seed=seed,
-        state_path=home / "state.safetensors",
-        device=device,
-    )
-    if not is_main_process():
+        result = run_stage(
+            model,
+            stage="mlm",
+            num_items=len(comments),
+            make_batch=batch,
+            evaluate=None,
+            settings=settings,
+            seed=seed,
+            state_path=home / "state.safetensors",
+            device=device,
+        )
+        if not is_main_process():
+            return result.log
+        tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+        with atomic_path(home / "model.safetensors") as temporary:
+            save_file(tensors, temporary, metadata={"format": "pt"})
+        info = {"identity": identity, "seed": seed, "settings": vars(settings), "log": result.log}
+        write_json(home / "mlm.json", {**info, "sha256": digest_file(home / "model.safetensors")})
+        (home / "state.safetensors").unlink(missing_ok=True)
         return result.log
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
-    with atomic_path(home / "model.safetensors") as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
-    info = {"identity": identity, "seed": seed, "settings": vars(settings), "log": result.log}
-    write_json(home / "mlm.json", {**info, "sha256": digest_file(home / "model.safetensors")})
-    (home / "state.safetensors").unlink(missing_ok=True)
-    return result.log
+
+
+@contextmanager
+def _one_at_a_time(home: Path) -> Iterator[None]:
+    """Two models that share a stage 1 and train side by side: the second waits for the first one's result."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # the processes of one training, which meet at every step
+        yield
+    else:
+        with exclusive(home):
+            yield
 
 
 def _finished(model: MlmModel, home: Path) -> list[dict[str, object]] | None:

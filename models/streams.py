@@ -23,6 +23,15 @@ def latest(rows_BND: Tensor, mask_BN: Tensor, count: int) -> tuple[Tensor, Tenso
     return rows_BND.gather(1, index) * kept_BK[..., None], kept_BK
 
 
+def latest_frames(batch: dict[str, Tensor], count: int, clip_dim: int) -> tuple[Tensor, Tensor]:
+    """The latest `count` frames of each clip -> (B, count, D), mask (B, count); none for a batch without frames."""
+    if "frames" in batch:
+        return latest(batch["frames"], batch["frame_mask"], count)
+    chat_BC = batch["comment_mask"]
+    mask_BN = torch.zeros(len(chat_BC), count, dtype=torch.bool, device=chat_BC.device)
+    return torch.zeros(*mask_BN.shape, clip_dim, device=chat_BC.device), mask_BN
+
+
 def unit_scale(frames_BND: Tensor) -> Tensor:
     """Unit vectors of D numbers brought to unit size a number, as the rest of a network is."""
     return frames_BND * math.sqrt(frames_BND.shape[-1])

@@ -48,6 +48,16 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # raise when the same settings would give another model
 FIXED = {"self", "kwargs", "vocab_size", "clip_dim", "pad_token_id", "bos_token_id", "eos_token_id"}  # by the data
+TINY = "tiny"  # a size that every model has, for a try of the whole chain: what its config knows of these fields
+TINY_FIELDS = {
+    **{f"num_{part}layers": 1 for part in ("", "context_", "fusion_", "video_", "encoder_", "decoder_", "lstm_")},
+    **{f"num_{part}layers": 1 for part in ("temporal_", "knowledge_", "cross_")},
+    **{f"num_{part}heads": 2 for part in ("", "context_", "video_")},
+    "width": 48,
+    "video_width": 48,
+    **{f"{part}feed_forward_width": 96 for part in ("", "context_", "video_")},
+}
+TINY_SETTINGS = {"vocab_size": 600, "epochs": 12, "batch_size": 32, "mlm_epochs": 1, "learning_rate": 4e-3}
 LOAD_OPTIONS = frozenset({"allow_other_data", "allow_seen_recordings"})
 
 
@@ -132,7 +142,8 @@ class Recipe:
 
     config, model: a PretrainedConfig with `needs`, `clip_dim` and the three lengths that `plain_collator` reads, and
     the PreTrainedModel that it describes, which offers what `videochat.models.scoring.LikelihoodModel` asks for.
-    sizes: name -> config fields; "sample" is taken on simulated data, "small" on real ones. defaults: size -> what else
+    sizes: name -> config fields; "sample" is taken on simulated data, "small" on real ones, and "tiny" need not be
+    named here. defaults: size -> what else
     that size changes in TrainingSettings. about: (config, info) -> the paragraph of the card that says what this is.
     collator: (config, tokenizer, context) -> Collator. tokenizer: (context, settings) -> tokenizer.
     stage_one: (model, context, settings, tokenizer) -> log rows, having pretrained parts of the model; None: none.
@@ -167,12 +178,13 @@ def settings_of(
 ) -> tuple[TrainingSettings, dict[str, Any]]:
     """Split options into training settings and config fields; texts are read as the type of the field's default."""
     size = str(options.get("size") or ("sample" if simulated else "small"))
-    if size not in recipe.sizes:
-        raise UsageError(f"size is {size!r}", fix=f"choose one of {', '.join(recipe.sizes)}")
-    settings: dict[str, Any] = dict(recipe.defaults.get(size, {}))
+    if size not in {**recipe.sizes, TINY: None}:
+        raise UsageError(f"size is {size!r}", fix=f"choose one of {', '.join([*recipe.sizes, TINY])}")
+    settings: dict[str, Any] = dict(recipe.defaults.get(size, TINY_SETTINGS if size == TINY else {}))
     config: dict[str, Any] = {}
     fields = {field.name: field.default for field in dataclasses.fields(TrainingSettings)}
     defaults = recipe.config_fields
+    shape = recipe.sizes.get(size, {name: value for name, value in TINY_FIELDS.items() if name in defaults})
     for name, value in options.items():
         if name in LOAD_OPTIONS or name == "size":
             continue
@@ -185,7 +197,14 @@ def settings_of(
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
             raise UsageError(f"unknown training option {name!r}", fix=hint)
-    return TrainingSettings(size=size, **settings), {**recipe.sizes[size], **config}
+    return TrainingSettings(size=size, **settings), {**shape, **config}
+
+
+def needs_of(recipe: Recipe, context: LoadContext, **variant: Any) -> frozenset[str]:
+    """What a training with the context's options reads of a dataset. Raises UsageError for an unknown option."""
+    _, fields = settings_of(recipe, context.options, simulated=context.dataset.simulated)
+    needs: frozenset[str] = recipe.config(**{**variant, **fields}).needs
+    return needs
 
 
 def _as(kind: type, name: str, value: Any) -> Any:

@@ -12,7 +12,7 @@ A Commenter scores candidate comments for clips. It is handed `ClipView`s, in wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -154,12 +154,16 @@ class ModelEntry:
     load: builds it (a Chooser only from a user's file); raises MissingInput (with the `train` line as its fix) if
         there is no checkpoint.
     train: None for scorers; else trains and writes `context.checkpoint`, selecting on dev alone.
+    needs: what training with the context's options reads of a dataset (of NEEDS); None: known only when it is tried.
+    text_only: options with which the model learns from chat alone; empty where it cannot.
     """
 
     name: str
     summary: str
     load: Callable[[LoadContext], Commenter | Chooser]
     train: Callable[[LoadContext], None] | None = None
+    needs: Callable[[LoadContext], frozenset[str]] | None = None
+    text_only: Mapping[str, Any] = field(default_factory=dict)
 
 
 MODELS: Registry[ModelEntry] = Registry("model")

@@ -10,11 +10,8 @@ It belongs to the outermost layer, like `videochat.api`.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +19,10 @@ from typing import TYPE_CHECKING
 
 from . import api
 from .dataset import Dataset
-from .engines.local import available_cores, end_with_parent
-from .progress import progress, say
+from .errors import VideochatError
+from .progress import say
 from .workspace import Workspace
+from .zoo import Job, train_all
 
 if TYPE_CHECKING:
     from .benchmark.runs import Run
@@ -65,7 +63,11 @@ def run_demo(folder: Path, *, seed: int = 0, size: DemoSize | None = None) -> tu
         jobs = [(screen, "sfat"), (unrelated, "sfat")]  # first: they make the MLM stage that the others share
         jobs += [(screen, name) for name in SCREEN_MODELS[1:]] + [(unrelated, name) for name in UNRELATED_MODELS[1:]]
         with screen.lock(), unrelated.lock():
-            train_all(jobs)
+            device = api.pick_device("auto")
+            todo = [Job(root=str(w.root), name=name, seed=w.settings.seed, device=device) for w, name in jobs]
+            for outcome in train_all(todo):
+                if not outcome.ranked:
+                    raise VideochatError(f"{outcome.name}: {outcome.reason}", fix="mend that, then run this again")
     with stage("rank on three candidate sets"):
         run = rank(screen, SCREEN_MODELS)
         control = rank(unrelated, UNRELATED_MODELS)
@@ -97,31 +99,6 @@ def prepare(folder: Path, *, world: str, seed: int, size: DemoSize, videos: Work
             build(workspace)
             api.candidates(Dataset.open(workspace.root))
     return workspace
-
-
-def train_all(jobs: Sequence[tuple[Workspace, str]]) -> None:
-    """Train every (workspace, model) in its own process with one thread: two such beat one with two (FACTS §9)."""
-    todo = [(str(w.root), name) for w, name in jobs if not (w.checkpoint_dir(name) / "model.safetensors").is_file()]
-    if not todo:
-        return
-    environment = {"OMP_NUM_THREADS": "1"}
-    os.environ |= {name: os.environ.get(name, value) for name, value in environment.items()}
-    context = multiprocessing.get_context("spawn")  # a fresh process reads the thread count anew
-    with (
-        ProcessPoolExecutor(min(available_cores(), len(todo)), mp_context=context, initializer=end_with_parent) as pool,
-        progress(what="train", total=len(todo), unit="model") as bar,
-    ):
-        for future in as_completed([pool.submit(_train, *job) for job in todo]):
-            future.result()
-            bar.update()
-
-
-def _train(root: str, name: str) -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    workspace = Workspace.open(root)
-    api.train_model(name, workspace, Dataset.open(root), device="auto")
 
 
 def rank(workspace: Workspace, models: Sequence[str]) -> Run:

@@ -9,6 +9,7 @@ the inputs and settings it was made from. A step compares stamps to see whether 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -68,6 +69,19 @@ def _lives(process: int) -> bool:
     except OSError:
         return True  # it is not ours, or there is no /proc to ask
     return state[:1] != ["Z"]  # ended, and nobody has asked how
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Wait until no other process holds `folder`, which is made where it is missing, then hold it. The kernel lets go
+    of it when the process ends, however it ends; no file is left."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+NO_BARS = "VIDEOCHAT_NO_BARS"  # set in worker processes, whose bars would write over each other
 
 
 def progress(items: Iterable[T] | None = None, *, what: str, total: float | None = None, unit: str = "it") -> Any:
@@ -19,7 +22,7 @@ def progress(items: Iterable[T] | None = None, *, what: str, total: float | None
         total=total,
         unit=unit,
         file=sys.stderr,
-        disable=None,
+        disable=True if os.environ.get(NO_BARS) else None,
         leave=False,
         dynamic_ncols=True,
     )

@@ -43,6 +43,7 @@ class LivebotConfig(AnsweringConfig):
         num_decoder_layers: int = 6,
         feed_forward_width: int = 2048,
         dropout: float = 0.1,
+        use_video: bool = True,
         max_context_comments: int = 30,
         max_comment_tokens: int = 24,
         max_context_tokens: int = 98,

@@ -22,7 +22,7 @@ from ..batches import Collator, pad
 from ..decoder import Decoder, DecoderLayer, Memory
 from ..encoder import TokenEmbedding
 from ..layers import EncoderLayer, attend_masked, sinusoids
-from ..streams import latest, or_absent, unit_scale
+from ..streams import latest_frames, or_absent, unit_scale
 from .config import LivebotConfig
 
 
@@ -72,7 +72,7 @@ class LivebotModel(AnsweringModel):
         return self.encoding([video, self._text(batch, *video)])
 
     def _video(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        frames_BND, mask_BN = latest(batch["frames"], batch["frame_mask"], self.config.max_frames)
+        frames_BND, mask_BN = latest_frames(batch, self.config.max_frames, self.config.clip_dim)
         place_N = torch.arange(mask_BN.shape[1], device=mask_BN.device)
         hidden = self.dropout(self.video_in(unit_scale(frames_BND)) + sinusoids(place_N, self.config.width))
         hidden, mask_BN = or_absent(hidden, mask_BN, self.absent.weight[0])

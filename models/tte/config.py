@@ -50,6 +50,7 @@ class TteConfig(AnsweringConfig):
         num_video_heads: int = 8,
         video_feed_forward_width: int = 512,
         dropout: float = 0.1,
+        use_video: bool = True,
         max_context_comments: int = 15,
         max_comment_tokens: int = 24,
         max_response_tokens: int = 48,

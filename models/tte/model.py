@@ -17,7 +17,7 @@ from ..answering import AnsweringModel, Encoding
 from ..decoder import Decoder
 from ..encoder import ContextEncoder, TokenEmbedding
 from ..layers import Attend, SelfAttention, attend_masked, sinusoids
-from ..streams import latest, or_absent, unit_scale
+from ..streams import latest_frames, or_absent, unit_scale
 from .config import TteConfig
 
 CHAT, TRANSCRIPT, VIDEO = range(3)  # rows of the vectors that stand for an absent stream, in the decoder's order
@@ -81,7 +81,7 @@ class TteModel(AnsweringModel):
         return vectors_BW[:, None], batch["transcript_mask"]
 
     def _video(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        frames_BND, mask_BN = latest(batch["frames"], batch["frame_mask"], self.config.max_frames)
+        frames_BND, mask_BN = latest_frames(batch, self.config.max_frames, self.config.clip_dim)
         place_N = torch.arange(mask_BN.shape[1], device=mask_BN.device)
         hidden = self.video_dropout(self.video_in(unit_scale(frames_BND))) + sinusoids(place_N, self.config.video_width)
         readable = mask_BN | (~mask_BN.any(1, keepdim=True) & (place_N == 0))  # a softmax over nothing is no number

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 CHAT = "chat"
 FORMAT = 1  # raise when the same settings would give another model
 SHAPES: dict[str, dict[str, Any]] = {
+    "tiny": {"hidden_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2},
     "sample": {"hidden_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4},
     "small": {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4},
 }

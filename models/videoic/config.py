@@ -32,6 +32,7 @@ class VideoicConfig(AnsweringConfig):
         num_decoder_layers: int = 6,
         feed_forward_width: int = 512,
         dropout: float = 0.2,
+        use_video: bool = True,
         max_frames: int = 11,
         num_seconds: int = 10,
         max_comments_per_second: int = 15,

@@ -27,7 +27,7 @@ from ..decoder import Decoder
 from ..encoder import TokenEmbedding
 from ..frame_pooling import masked_softmax
 from ..layers import EncoderLayer, attend_masked, sinusoids
-from ..streams import latest, unit_scale
+from ..streams import latest_frames, unit_scale
 from .config import VideoicConfig
 
 
@@ -88,7 +88,7 @@ class VideoicModel(AnsweringModel):
 
     def _video(self, batch: dict[str, Tensor]) -> Tensor:
         """The global and the local view of the video (B, 2, W)."""
-        frames_BND, mask_BN = latest(batch["frames"], batch["frame_mask"], self.config.max_frames)
+        frames_BND, mask_BN = latest_frames(batch, self.config.max_frames, self.config.clip_dim)
         count_B = mask_BN.sum(1)
         hidden_BNW = self.dropout(self.frame_in(unit_scale(frames_BND)))
         whole_BW = last_state(self.frame_lstm, hidden_BNW, count_B.clamp(min=1))

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "candidates": ("bench", "candidates", "Build frozen candidate sets for a protocol."),
     "train": ("bench", "train", "Train a model on the train split."),
     "bench": ("bench", "bench", "Rank models and scorers on the candidate sets."),
+    "zoo": ("zoo", "zoo", "Train and rank all models."),
     "export-candidates": ("outside", "export_candidates", "Write the frozen candidates for other people's code."),
     "submit-check": ("outside", "submit_check", "Say all that would make a scores file or submission be refused."),
     "report": ("bench", "report", "Write the HTML report of a run."),
