@@ -130,10 +130,11 @@ def assemble(
 def stamp_of(workspace: Workspace, dataset: Dataset, protocol: Protocol, sizes: Sequence[int]) -> str:
     """Digest of everything the sets are made from."""
     embedded = has_embeddings(workspace, dataset)
+    declared = {name: value for name, value in protocol.to_json().items() if name != "max_pooled_k"}
     inputs = [
         dataset.digest,
-        protocol.to_json(),
-        list(sizes),
+        declared,  # which K may be asked for changes no set
+        sizes[0] if len(sizes) == 1 else list(sizes),
         workspace.settings.seed,
         embedded,
         FORMAT_VERSION,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .keys import keys
+from .keys import key_array
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,8 +43,8 @@ class Comments:
 class Corpus:
     """n clips in order of (split, recording_id, start_ms).
 
-    texts: the distinct comment texts, sorted; key_names: their distinct keys, sorted; key_of: int32, for each text
-    the number of its key.
+    texts: the distinct comment texts, sorted (and as text_array, a string array); key_names: their distinct keys,
+    sorted; key_of: int32, for each text the number of its key.
     """
 
     clip_ids: list[str]
@@ -58,6 +58,7 @@ class Corpus:
     texts: list[str]
     key_names: list[str]
     key_of: NDArray[np.int32]
+    text_array: pa.Array
 
     def __len__(self) -> int:
         return len(self.clip_ids)
@@ -72,21 +73,18 @@ class Corpus:
     @classmethod
     def from_table(cls, table: pa.Table) -> Corpus:
         """Rows of a shard table, in any order, with at least COLUMNS."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         table = table.select(COLUMNS).sort_by([(name, "ascending") for name in ("split", "recording_id", "start_ms")])
         found = [_column(table[name]) for name in ("context", "responses")]
-        texts = sorted({text for _, values, _ in found for text in values})
-        numbers = {text: number for number, text in enumerate(texts)}
+        array = _distinct(pa.concat_arrays([values for _, values, _ in found]))
         comments = [
-            Comments(
-                bounds=bounds,
-                texts=np.fromiter((numbers[text] for text in values), dtype=np.int32, count=len(values)),
-                times_ms=times,
-            )
+            Comments(bounds=bounds, texts=pc.index_in(values, value_set=array).to_numpy(), times_ms=times)
             for bounds, values, times in found
         ]
-        text_keys = keys(texts)
-        key_names = sorted(set(text_keys))
-        key_numbers = {name: number for number, name in enumerate(key_names)}
+        text_keys = key_array(array)
+        key_names = _distinct(text_keys)
         start_ms = table["start_ms"].to_numpy().astype(np.int64)
         return cls(
             clip_ids=table["clip_id"].to_pylist(),
@@ -97,9 +95,10 @@ class Corpus:
             clip_ms=table["end_ms"].to_numpy().astype(np.int64) - start_ms,
             context=comments[0],
             responses=comments[1],
-            texts=texts,
-            key_names=key_names,
-            key_of=np.fromiter((key_numbers[name] for name in text_keys), dtype=np.int32, count=len(texts)),
+            texts=array.to_pylist(),
+            key_names=key_names.to_pylist(),
+            key_of=pc.index_in(text_keys, value_set=key_names).to_numpy(),
+            text_array=array,
         )
 
     def keys_of(self, clip: int) -> set[int]:
@@ -128,7 +127,51 @@ class Corpus:
         return np.bincount(both, minlength=len(self.texts)).astype(np.int64)
 
 
-def _column(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str], NDArray[np.int32]]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Said:
+    """What was said and how often, all that is learnt from the training split: no clips, no order, no times.
+
+    text_array: the distinct texts, a string array (n,). num: int64 (n,), how many comments have each.
+    """
+
+    text_array: pa.Array
+    num: NDArray[np.int64]
+
+    @classmethod
+    def read(cls, dataset: Dataset, split: str) -> Said:
+        import pyarrow as pa
+
+        table = dataset.table(split, ["context", "responses"])
+        return cls.of(pa.concat_arrays([_column(table[name])[1] for name in ("context", "responses")]))
+
+    @classmethod
+    def of(cls, texts: pa.Array) -> Said:
+        """texts: one entry a comment."""
+        import pyarrow.compute as pc
+
+        counted = pc.value_counts(texts)
+        return cls(text_array=counted.field("values"), num=counted.field("counts").to_numpy())
+
+    def key_counts(self) -> Counter[str]:
+        """How many comments have each key."""
+        encoded = key_array(self.text_array).dictionary_encode()
+        totals = np.bincount(encoded.indices.to_numpy(), weights=self.num, minlength=len(encoded.dictionary))
+        return Counter(dict(zip(encoded.dictionary.to_pylist(), totals.astype(np.int64).tolist(), strict=True)))
+
+    def text_counts(self) -> NDArray[np.int64]:
+        """How many comments have each text."""
+        return self.num
+
+
+def _distinct(texts: pa.Array) -> pa.Array:
+    """Each text once, sorted by its characters (bytes of UTF-8 sort alike)."""
+    import pyarrow.compute as pc
+
+    found = pc.unique(texts)
+    return found.take(pc.sort_indices(found))
+
+
+def _column(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], pa.Array, NDArray[np.int32]]:
     """Bounds (n + 1,), the text and the time of every comment of a list<comment> column."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -137,7 +180,5 @@ def _column(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str], NDAr
     values = column.combine_chunks().flatten()
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
-    encoded = values.field("text").dictionary_encode()
-    names = encoded.dictionary.to_pylist()
-    texts = [names[index] for index in encoded.indices.to_pylist()]
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), texts, values.field("offset_ms").to_numpy()
+    bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return bounds, values.field("text"), values.field("offset_ms").to_numpy()

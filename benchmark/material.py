@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from .corpus import Corpus
+from .corpus import Corpus, Said
 from .tfidf import TfIdf
 from .truth import NO_TRUTH, draw_truths, generic_keys
 
@@ -45,7 +45,7 @@ class Built:
 class Material:
     """corpus: the clips that get candidates; the training split gives frequencies and IDF, nothing else."""
 
-    def __init__(self, corpus: Corpus, train: Corpus, protocol: Protocol, *, seed: int) -> None:
+    def __init__(self, corpus: Corpus, train: Corpus | Said, protocol: Protocol, *, seed: int) -> None:
         self.corpus = corpus
         self.protocol = protocol
         self.seed = seed
@@ -56,18 +56,19 @@ class Material:
 
     @classmethod
     def read(cls, dataset: Dataset, splits: Sequence[str], protocol: Protocol, *, seed: int) -> Material:
-        train = Corpus.read(dataset, ("train",))
-        return cls(train if tuple(splits) == ("train",) else Corpus.read(dataset, splits), train, protocol, seed=seed)
+        corpus = Corpus.read(dataset, splits)
+        train = corpus if tuple(splits) == ("train",) else Said.read(dataset, "train")
+        return cls(corpus, train, protocol, seed=seed)
 
     @cached_property
     def tfidf(self) -> TfIdf:
         """Fitted on the comments of the training split, each a document."""
-        return TfIdf.fit(self._train.texts, self._train.text_counts().tolist())
+        return TfIdf.fit_array(self._train.text_array, self._train.text_counts())
 
     @cached_property
     def word_counts(self) -> Any:
         """Word counts of every text of the corpus: CSR (len(corpus.texts), number of words)."""
-        return self.tfidf.counts(self.corpus.texts)
+        return self.tfidf.counts_array(self.corpus.text_array)
 
     @cached_property
     def recording_counts(self) -> list[Counter[int]]:

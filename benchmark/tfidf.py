@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .keys import fold
+from .keys import fold, fold_array
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from numpy.typing import NDArray
 
 NUM_UNSEEN = 1 << 18  # columns for words without a row in `terms`; some thousands of them meet in one recording
@@ -41,6 +42,38 @@ def words(text: str) -> list[str]:
     return _ASCII_TOKEN.findall(folded) if folded.isascii() else _TOKEN.findall(folded)
 
 
+def word_array(texts: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
+    """All words of a string array: the row and the code of each word, int64 (N,), and the words by code.
+
+    The words of a row are those of `words`, repeats too, in no order.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    folded = fold_array(texts)
+    plain = pc.string_is_ascii(folded)
+    split = pc.split_pattern_regex(folded.filter(plain), r"[^0-9A-Za-z_]+")
+    places = np.flatnonzero(plain.to_numpy(zero_copy_only=False))
+    rows = np.repeat(places, pc.list_value_length(split).to_numpy(zero_copy_only=False))
+    others = [(row, word) for row in _others(places, len(texts)) for word in words(texts[row].as_py())]
+    flat = pa.concat_arrays([split.flatten(), pa.array([word for _, word in others], texts.type)])
+    rows = np.concatenate([rows, np.array([row for row, _ in others], dtype=np.int64)])
+    encoded = flat.dictionary_encode()
+    names, codes = encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
+    if "" in names:  # what lies before and after punctuation at an edge
+        kept = codes != names.index("")
+        rows, codes = rows[kept], codes[kept]
+        codes -= codes > names.index("")
+        names.remove("")
+    return rows.astype(np.int64), codes, names
+
+
+def _others(places: NDArray[np.int64], size: int) -> list[int]:
+    rest = np.ones(size, dtype=np.bool_)
+    rest[places] = False
+    return np.flatnonzero(rest).tolist()
+
+
 @dataclass(frozen=True, eq=False)
 class TfIdf:
     """terms: word -> column of the training words. idf: float64 (len(terms) + NUM_UNSEEN,)."""
@@ -52,7 +85,8 @@ class TfIdf:
     def fit(cls, texts: Iterable[str], counts: Iterable[int] | None = None) -> TfIdf:
         """Learn document frequencies; every text is one document, or `counts[i]` equal ones.
 
-        Without texts every word weighs the same (a dataset without a training split).
+        Without texts every word weighs the same (a dataset without a training split). Millions of texts come as a
+        string array (`fit_array`).
         """
         weighted: Counter[str] = Counter(texts) if counts is None else Counter()
         if counts is not None:
@@ -64,8 +98,22 @@ class TfIdf:
                 frequencies[word] += count
         terms = {word: column for column, word in enumerate(sorted(frequencies))}
         seen = np.fromiter((frequencies[word] for word in terms), dtype=np.float64, count=len(terms))
-        total = sum(weighted.values())
-        df = np.concatenate([seen, np.zeros(NUM_UNSEEN)])
+        return cls._of(terms, seen, sum(weighted.values()))
+
+    @classmethod
+    def fit_array(cls, texts: pa.Array, counts: NDArray[np.int64]) -> TfIdf:
+        """The same from a string array: texts (n,), each `counts[i]` documents."""
+        rows, codes, names = word_array(texts)
+        pairs = np.sort(rows * max(1, len(names)) + codes)  # np.unique would hash millions of numbers, which is slower
+        pairs = pairs[np.diff(pairs, prepend=-1) > 0]
+        found = np.bincount(pairs % max(1, len(names)), weights=counts[pairs // max(1, len(names))])
+        order = sorted(range(len(names)), key=names.__getitem__)
+        terms = {names[code]: column for column, code in enumerate(order)}
+        return cls._of(terms, found[order], int(counts.sum()))
+
+    @classmethod
+    def _of(cls, terms: dict[str, int], frequencies: NDArray[np.float64], total: int) -> TfIdf:
+        df = np.concatenate([frequencies, np.zeros(NUM_UNSEEN)])
         return cls(terms, np.log((1 + total) / (1 + df)) + 1)
 
     def counts(self, texts: Sequence[str]) -> Any:
@@ -84,6 +132,17 @@ class TfIdf:
             (np.ones(len(columns)), np.asarray(columns, dtype=np.int32), np.asarray(bounds)),
             shape=(len(texts), len(self.idf)),
         )
+        matrix.sum_duplicates()
+        return matrix
+
+    def counts_array(self, texts: pa.Array) -> Any:
+        """`counts` of a string array (n,): the same matrix."""
+        from scipy.sparse import csr_matrix
+
+        rows, codes, names = word_array(texts)
+        columns = np.fromiter((self._column(name) for name in names), dtype=np.int32, count=len(names))
+        shape = (len(texts), len(self.idf))
+        matrix = csr_matrix((np.ones(len(rows)), (rows.astype(np.int32), columns[codes])), shape=shape)
         matrix.sum_duplicates()
         return matrix
 

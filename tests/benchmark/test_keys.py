@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videochat.benchmark.keys import fold, key, keys, num_alphanumeric
+from videochat.benchmark.keys import fold, fold_array, key, key_array, keys, num_alphanumeric
 
 CHATTY = st.text(alphabet=st.sampled_from([*"aAlLoOgGsSmM!?.,'\"()  \t19", "ß", "ﬁ", "İ", "…", "́", "«", "😂", "あ"]))
 
@@ -59,3 +60,11 @@ def test_keys_of_many_are_the_keys_of_each(texts: list[str]) -> None:
 
 def test_letters_and_digits_of_any_script_count() -> None:
     assert [num_alphanumeric(text) for text in ("", "<3", "gg", "あい", "!a!", "😂😂")] == [0, 1, 2, 2, 1, 0]
+
+
+@settings(deadline=None)  # the first call imports Arrow's functions
+@given(st.lists(st.one_of(st.text(), CHATTY, st.text(alphabet=st.characters(max_codepoint=127)))))
+def test_arrays_of_texts_have_the_keys_of_each(texts: list[str]) -> None:
+    array = pa.array(texts, pa.string())
+    assert fold_array(array).to_pylist() == [fold(text) for text in texts]
+    assert key_array(array).to_pylist() == [key(text) for text in texts]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from videochat.benchmark.tfidf import TfIdf, words
 
@@ -71,3 +74,21 @@ def test_nothing_is_learnt_from_what_is_only_transformed() -> None:
 @pytest.mark.parametrize("texts", [[], [""]])
 def test_empty_input(texts: list[str]) -> None:
     assert TfIdf.fit(TRAIN).transform(texts).shape == (len(texts), len(TfIdf.fit(TRAIN).idf))
+
+
+CHATTY = st.text(alphabet=st.sampled_from([*"aAbBlLoO_ws!?.'  \t19", "ß", "İ", "…", "😂", "あ", "す", "é"]))
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(CHATTY, st.text()), unique=True), st.lists(CHATTY), st.integers(1, 5))
+def test_arrays_give_the_same_to_the_last_bit(train: list[str], texts: list[str], repeats: int) -> None:
+    """The way for millions of comments against the plain one."""
+    counts = [1 + repeats * n for n in range(len(train))]
+    plain = TfIdf.fit(train, counts)
+    fast = TfIdf.fit_array(pa.array(train, pa.string()), np.array(counts, dtype=np.int64))
+    assert fast.terms == plain.terms and list(fast.terms) == list(plain.terms)
+    assert fast.idf.tobytes() == plain.idf.tobytes()
+    one, other = plain.counts(texts + train), fast.counts_array(pa.array(texts + train, pa.string()))
+    for name in ("data", "indices", "indptr"):
+        assert getattr(one, name).tolist() == getattr(other, name).tolist()
+    assert plain.weigh(one).data.tobytes() == fast.weigh(other).data.tobytes()
