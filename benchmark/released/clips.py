@@ -70,9 +70,8 @@ class ReleasedDataset(Dataset):
         self.assignment = dict(assignment)
         self.base_digest = base.digest
         self.split_by = "clip" if protocol.split == "random-clips" else base.split_by
-        self.digest = digest_json(
-            ["released", VERSION, base.digest, protocol.frames, seed, sorted(self.assignment.items())]
-        )
+        frames = protocol.frames if base.dim is not None else "none"
+        self.digest = digest_json(["released", VERSION, base.digest, frames, seed, sorted(self.assignment.items())])
 
     def table(self, split: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of a split of this dataset; the column "split" tells it."""
@@ -95,13 +94,12 @@ class ReleasedDataset(Dataset):
 
     def shown(self, clip: Clip) -> Clip:
         """The clip whose view has the frames of the whole clip; otherwise the clip itself."""
-        if self.protocol.frames != "whole-clip":
+        if self.protocol.frames != "whole-clip" or clip.frame_ms is None or clip.frames is None:
             return clip
-        changes: dict[str, object] = {"context_end_ms": clip.end_ms}
-        if clip.frame_ms is not None and clip.frames is not None:
-            inside = (clip.frame_ms >= clip.start_ms) & (clip.frame_ms < clip.end_ms)
-            changes |= {"frame_ms": clip.frame_ms[inside], "frames": clip.frames[inside]}
-        return dataclasses.replace(clip, **changes)  # type: ignore[arg-type]
+        inside = (clip.frame_ms >= clip.start_ms) & (clip.frame_ms < clip.end_ms)
+        return dataclasses.replace(
+            clip, context_end_ms=clip.end_ms, frame_ms=clip.frame_ms[inside], frames=clip.frames[inside]
+        )
 
     def views(self, clip_ids: Collection[str], *, draw: int = 0) -> dict[str, ClipView]:
         """clip_id -> what a model is shown, in order of the shards. draw: which of the re-drawn contexts."""

@@ -73,6 +73,8 @@ class OneDecode:
     candidate is padded to the same length, since padding counts.
     """
 
+    scoring = "one decode"
+
     def __init__(self, trained: LikelihoodCommenter, *, max_pieces: int = CANDIDATE_TOKENS - 2) -> None:
         self.name = trained.name
         self.needs = trained.needs
@@ -108,6 +110,7 @@ def cut_to(trained: LikelihoodCommenter, max_pieces: int) -> LikelihoodCommenter
     if not max_pieces:
         return trained
     other = copy.copy(trained)
+    other.scoring = f"first {max_pieces}"  # type: ignore[attr-defined]  # for the table
     other.collator = dataclasses.replace(trained.collator, max_response_tokens=max_pieces)
     other._ids, other._null = {}, {}
     return other
