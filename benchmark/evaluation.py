@@ -288,14 +288,22 @@ class Evaluator:
         if not pairs:
             return []
         columns = [METRICS.index(metric) for metric in PAIRED]
-        rows: list[dict[str, Any]] = []
-        heads: list[tuple[Task, Floats]] = []
+        values: list[dict[str, Floats]] = []
         for task in self.test:
-            values = {}
+            values.append({})
             for name in names:
                 block = self.block(name, REAL, task)
                 assert block is not None
-                values[name] = self.values(block, self.rules[name], task)[:, columns]
+                values[-1][name] = self.values(block, self.rules[name], task)[:, columns]
+        return self.differences(pairs, values)
+
+    def differences(
+        self, pairs: Sequence[tuple[str, str]], per_task: Sequence[Mapping[str, Floats]]
+    ) -> list[dict[str, Any]]:
+        """a minus b of each pair on each test task, then official. per_task: name -> PAIRED of every clip (n, 2)."""
+        rows: list[dict[str, Any]] = []
+        heads: list[tuple[Task, Floats]] = []
+        for task, values in zip(self.test, per_task, strict=True):
             for i, metric in enumerate(PAIRED):
                 difference = np.stack([values[a][:, i] - values[b][:, i] for a, b in pairs], axis=1)
                 figures = self.mean_with_interval(difference, self.clusters(task))
@@ -308,6 +316,14 @@ class Evaluator:
             adjust([row for row in rows if row["metric"] == metric.name])
         adjust(official)
         return rows + official
+
+
+def paired_differences(
+    tasks: Sequence[Task], per_task: Sequence[Mapping[str, Floats]], pairs: Sequence[tuple[str, str]], *, seed: int
+) -> list[dict[str, Any]]:
+    """Rows like those of metrics.json's comparisons, from the values of every clip: tasks of the test split, and for
+    each of them name -> float64 (n, 2), reciprocal rank and R@1. Holm goes over these pairs and sets."""
+    return Evaluator([], tasks, [], seed).differences(pairs, per_task)
 
 
 def compared(

@@ -39,6 +39,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "zoo": ("zoo", "zoo", "Train and rank all models."),
     "export-candidates": ("outside", "export_candidates", "Write the frozen candidates for other people's code."),
     "submit-check": ("outside", "submit_check", "Say all that would make a scores file or submission be refused."),
+    "compare": ("runs", "compare", "Show how the models of two or more runs differ, paired by clip."),
+    "export": ("runs", "export", "Write a run as LaTeX, Markdown, TREC, CSV or JSON."),
     "report": ("bench", "report", "Write the HTML report of a run."),
     "defects": ("defects", "defects", "Measure what each defect of the released evaluation is worth."),
     "generate": ("generate", "generate", "Write comments for the clips of a split."),

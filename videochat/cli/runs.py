@@ -1,0 +1,90 @@
+"""`compare`, `export` and `leaderboard`: runs beside each other, in other forms, and as a site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import UsageError
+from ..files import write_text
+from ..workspace import Workspace
+from .inspect import latest_run
+from .options import data_option, emit, example, json_option
+
+FORMATS = ("latex", "markdown", "trec", "csv", "json")
+run_path = click.Path(path_type=Path)
+
+
+def resolved(data: Path, run: Path) -> Path:
+    """A run folder by its path, or by its id in the workspace."""
+    if (run / "run.json").is_file() or len(run.parts) != 1:
+        return run
+    inside = data / "runs" / run
+    return inside if inside.is_dir() else run
+
+
+@click.command()
+@data_option
+@click.argument("runs", nargs=-1, type=run_path)
+@click.option("--model", "models", multiple=True, help="A model or scorer to compare.  [default: every model]")
+@click.option("--all-pairs", is_flag=True, help="Every model with every model of another run, not only its namesake.")
+@click.option("--intersection", is_flag=True, help="Compare on the items that all runs share, if they ranked others.")
+@click.option("--wide", is_flag=True, help="Print R@1, too.")
+@json_option
+@example("videochat compare v1-sfat-1f0c9a2b v1-sfat-77aa01cd\nvideochat compare runs/A other/runs/B --all-pairs")
+def compare(
+    data: Path,
+    runs: tuple[Path, ...],
+    models: tuple[str, ...],
+    all_pairs: bool,
+    intersection: bool,
+    wide: bool,
+    as_json: bool,
+) -> int:
+    """Show how the models of two or more runs differ, paired by clip.
+
+    RUNS are run folders, or ids of runs of the workspace. They must have ranked the same candidates. Each difference
+    has an interval over whole clusters and a p, adjusted for all differences shown (Holm).
+    """
+    from videochat.benchmark.compare import compare as compare_runs
+    from videochat.benchmark.compare import describe
+    from videochat.benchmark.runs import Run
+
+    if len(runs) < 2:
+        raise UsageError(f"{len(runs)} runs to compare", fix="name two or more run folders or ids")
+    opened = [Run.open(resolved(data, run)) for run in runs]
+    found = compare_runs(opened, models=models, all_pairs=all_pairs, intersection=intersection)
+    emit(found.to_json(), as_json, describe(found, wide=wide))
+    return 0
+
+
+@click.command()
+@data_option
+@click.argument("run", required=False, type=run_path)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="markdown", show_default=True, help="The form.")
+@click.option("--out", type=click.Path(path_type=Path), help="A file to write (trec: a folder).  [default: stdout]")
+@example("videochat export --format latex --out table.tex\nvideochat export v1-sfat-1f0c9a2b --format trec --out trec")
+def export(data: Path, run: Path | None, form: str, out: Path | None) -> int:
+    """Write a run as a table or as data for other programs.
+
+    RUN is a run folder or an id of a run of the workspace, by default the latest. latex needs booktabs alone.
+    """
+    from videochat.benchmark.exports import EXPORTS, write_files
+    from videochat.benchmark.runs import Run
+
+    opened = Run.open(resolved(data, run) if run else latest_run(Workspace.open(data)))
+    made = EXPORTS[form]
+    if made.text is None:
+        if out is None:
+            raise UsageError(f"{form} is a folder of files", fix="pass --out FOLDER")
+        for path in write_files(opened, made, out):
+            click.echo(path)
+        return 0
+    text = made.text(opened)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write_text(out, text)
+        click.echo(out)
+    return 0
