@@ -64,18 +64,26 @@ def partners(tasks: Sequence[Task], places: Iterable[Place], *, seed: int = 0) -
 
 
 def video_swapped(view: ClipView, partner: ClipView) -> ClipView:
-    """`view` with the partner's frames, moved to the view's own time."""
+    """`view` with the partner's frames, moved so that both views end at the same time."""
     if partner.frame_ms is None:
         return view
-    shift = view.start_ms - partner.start_ms
+    shift = view.now_ms - partner.now_ms
     return dataclasses.replace(view, frames=partner.frames, frame_ms=partner.frame_ms + shift)
 
 
 def chat_swapped(view: ClipView, partner: ClipView) -> ClipView:
-    """`view` with the partner's context comments (and their embeddings), moved to the view's own time."""
-    shift = view.start_ms - partner.start_ms
-    context = tuple(dataclasses.replace(comment, offset_ms=comment.offset_ms + shift) for comment in partner.context)
-    return dataclasses.replace(view, context=context, context_clip=partner.context_clip)
+    """`view` with the partner's context comments (and their embeddings), moved so that both views end at the same time.
+
+    What would then lie before the clip is left out (on the track v1-at-comment, where views differ in length).
+    """
+    shift = view.now_ms - partner.now_ms
+    kept = [index for index, comment in enumerate(partner.context) if comment.offset_ms + shift >= view.start_ms]
+    moved = [(partner.context[index], partner.context[index].offset_ms + shift) for index in kept]
+    context = tuple(dataclasses.replace(comment, offset_ms=time) for comment, time in moved)
+    vectors = partner.context_clip
+    if vectors is not None and len(kept) < len(vectors):
+        vectors = vectors[kept]
+    return dataclasses.replace(view, context=context, context_clip=vectors)
 
 
 def swapped(views: Mapping[str, ClipView], pairs: Mapping[str, str], condition: str) -> dict[str, ClipView]:

@@ -16,6 +16,7 @@ figure, not a check.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,9 +54,18 @@ class Panel:
     """Counts of a dataset and TF-IDF (IDF on train) of a text table, from which every panel scorer follows.
 
     protocol: how the candidate-only classifier's training groups are made; seed: which recordings it learns from.
+    ends: clip_id -> when its view ends, where that is later than its context (track at-comment).
     """
 
-    def __init__(self, dataset: Dataset, texts: TextTable, protocol: Protocol, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        texts: TextTable,
+        protocol: Protocol,
+        *,
+        seed: int = 0,
+        ends: Mapping[str, int] | None = None,
+    ) -> None:
         corpus = Corpus.read(dataset, SPLITS)
         said, counts = _texts_of(corpus, "train")
         self.tfidf = TfIdf.fit(said, counts)
@@ -63,7 +73,7 @@ class Panel:
         for name, count in zip(keys(said), counts, strict=True):
             train_counts[name] += count
         self.candidate_only = CandidateOnly(dataset, protocol, train_counts, seed=seed)
-        self.protocol = protocol
+        self.protocol, self.ends = protocol, ends or {}
         self.texts = texts
         self.rows = self.tfidf.transform(texts.texts)
         self.lengths = np.array([len(text) for text in texts.texts], dtype=np.float64)
@@ -121,11 +131,17 @@ class Panel:
         return result
 
     def _context(self, task: Task) -> Floats:
-        numbers = [self.clip_numbers[clip_id] for clip_id in task.clip_ids.tolist()]
-        joined = [" ".join(self.corpus.texts[i] for i in self.corpus.context.of(number)) for number in numbers]
+        joined = [" ".join(self.corpus.texts[i] for i in self._seen(clip_id)) for clip_id in task.clip_ids.tolist()]
         owners = np.repeat(np.arange(len(task)), task.k)
         found = cosines(self.rows, task.candidates.ravel().astype(np.int64), self.tfidf.transform(joined), owners)
         return found.reshape(task.candidates.shape)
+
+    def _seen(self, clip_id: str) -> NDArray[np.int32]:
+        """Text numbers of the comments in the clip's view."""
+        clip, responses = self.clip_numbers[clip_id], self.corpus.responses
+        times = responses.times_ms[responses.bounds[clip] : responses.bounds[clip + 1]]
+        earlier = responses.of(clip)[times < self.ends.get(clip_id, 0)]
+        return np.concatenate([self.corpus.context.of(clip), earlier])
 
 
 def _texts_of(corpus: Corpus, split: str) -> tuple[list[str], list[int]]:

@@ -11,13 +11,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from videochat.errors import UsageError
 from videochat.registry import Registry
 
 Construction = Literal["balanced-groups", "chosen-negatives"]
 Pool = Literal["recording", "category"]
+Track = Literal["context-end", "at-comment"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,8 @@ class Protocol:
     generic_top, generic_share: a truth is generic if its key is among the most frequent keys of the training split:
         the first min(generic_top, generic_share of the distinct keys), so that a small vocabulary is not all generic.
     clip_blind_at_chance: the construction proves that a scorer which ignores the clip is exactly at chance.
+    track: where a model's view of a clip ends. "context-end": with the context; "at-comment": before the second in
+        which the truth was first said, with the responses until then among the chat (benchmark/views.py).
     """
 
     name: str
@@ -48,11 +51,17 @@ class Protocol:
     generic_top: int = 100
     generic_share: float = 0.01
     clip_blind_at_chance: bool = False
+    track: Track = "context-end"
 
     def __post_init__(self) -> None:
         if not 2 <= self.k <= self.max_k <= self.max_pooled_k or not self.sets or len(set(self.sets)) != len(self.sets):
             raise UsageError(
                 f"impossible protocol {self.name!r}", fix="2 <= k <= max_k <= max_pooled_k, sets named once each"
+            )
+        if self.track not in get_args(Track) or self.construction not in get_args(Construction):
+            raise UsageError(
+                f"protocol {self.name!r}: track {self.track!r}, construction {self.construction!r}",
+                fix=f"a track of {get_args(Track)}, a construction of {get_args(Construction)}",
             )
         if self.generic_top < 0 or not 0 <= self.generic_share <= 1:
             raise UsageError(f"impossible stratum in protocol {self.name!r}", fix="0 <= generic_share <= 1")
@@ -118,6 +127,16 @@ V1 = PROTOCOLS.add(
         construction="balanced-groups",
         max_pooled_k=1000,
         clip_blind_at_chance=True,
+    ),
+)
+
+V1_AT_COMMENT = PROTOCOLS.add(
+    "v1-at-comment",
+    dataclasses.replace(
+        V1,
+        name="v1-at-comment",
+        summary="the groups of v1, asked in the second before the truth was first said: later chat and frames are seen",
+        track="at-comment",
     ),
 )
 

@@ -3,7 +3,7 @@
     run = bench(workspace, dataset, sets, [Popularity(), sfat], seed=0)
     print(run.table())
 
-The ranker guarantees causality: a model is given `view(clip)`, in which the future does not exist, and candidate
+The ranker guarantees causality: a model is given a view of the clip, in which the future does not exist, and candidate
 numbers sorted by text, which say nothing of the truth. The union of a clip's candidates over all sets is scored once;
 a model whose scores depend on which other candidates it is shown is found out and scored set by set (scoring.py).
 Test clips are scored again with the frames, then the chat, of another clip (gains.py). Golden scorers and the shortcut
@@ -37,6 +37,7 @@ from .scoring import SPLITS, Scoring, write_weights
 from .tasks import Task
 
 if TYPE_CHECKING:
+from .views import Views
     from videochat.dataset import Dataset
     from videochat.workspace import Workspace
 
@@ -82,7 +83,8 @@ def bench(
         raise MissingInput(
             "the candidate sets hold no test clips", fix="more or longer recordings, or --split-by recording"
         )
-    panel = Panel(dataset, sets.texts, sets.declaration, seed=workspace.settings.seed)
+    views = Views.of(workspace, dataset, sets)
+    panel = Panel(dataset, sets.texts, sets.declaration, seed=workspace.settings.seed, ends=views.ends)
     blocks, checks = gate(dataset, sets, tasks, seed=seed, panel=panel)
     if not allow_failed_audit:
         enforce(checks)
@@ -94,7 +96,7 @@ def bench(
             say(f"skipped {entrant.name}: {row['skipped']}")
         elif callable(fit := getattr(entrant.commenter, "fit", None)):
             fit(dataset.clips("train"))
-    scoring = Scoring(dataset, sets.texts, tasks, running, seed=seed, swaps=swaps)
+    scoring = Scoring(dataset, sets.texts, tasks, running, seed=seed, swaps=swaps, look=views)
     found = scoring.run()
     for entrant, row in zip(entrants, rows, strict=True):
         row["scored"] = "by set" if row["name"] in scoring.by_set else "union of the sets"

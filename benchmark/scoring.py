@@ -1,6 +1,6 @@
 """Hand clips to the entrants and collect their scores: real and swapped, the union of the sets at once.
 
-A model is handed `view(clip)` and candidate numbers in ascending order, some clips at a time; on its first clips it is
+A model is handed views of clips and candidate numbers in ascending order, some clips at a time; on its first ones it is
 tried whether its scores depend on the batch (named in the table) or on the other candidates (then each set is scored
 on its own, since the union of a clip's sets would betray the truth, the one text that has its likes in all of them).
 """
@@ -8,7 +8,7 @@ on its own, since the union of a clip's sets would betray the truth, the one tex
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from videochat.commenter import ClipScores, ClipView, TextTable, view
 from videochat.errors import Mismatch
 from videochat.files import digest_json, write_parquet
 from videochat.progress import progress, say
+from videochat.schema import Clip
 
 from .audit import Check
 from .entrant import Entrant
@@ -45,6 +46,7 @@ RELATIVE, ABSOLUTE = 1e-4, 1e-5  # float32 noise between two lengths of the cand
 class Scoring:
     """One pass of all entrants over the ranked clips. After run(): by_set, checks, weights.
 
+    look: how a clip is shown (the protocol's track).
     by_set: entrants whose scores depend on the list of candidates, so that each set was scored on its own.
     weights: (model, clip_id, frame_ms, weights) of models that offer `frame_weights(clips)`.
     """
@@ -55,6 +57,7 @@ class Scoring:
     entrants: Sequence[Entrant]
     seed: int = 0
     swaps: bool = True
+    look: Callable[[Clip], ClipView] = view
     by_set: set[str] = field(default_factory=set)
     checks: list[Check] = field(default_factory=list)
     weights: list[tuple[str, str, NDArray[np.int32], NDArray[np.float32]]] = field(default_factory=list)
@@ -159,7 +162,7 @@ class Scoring:
         seen: set[str] = set()
         views: dict[str, ClipView] = {}
         for _, clips in itertools.groupby(self.dataset.clips(split), key=lambda clip: clip.recording_id):
-            views.update((clip.clip_id, view(clip)) for clip in clips if clip.clip_id in needed)
+            views.update((clip.clip_id, self.look(clip)) for clip in clips if clip.clip_id in needed)
             if len(views) >= CHUNK_CLIPS:
                 yield views, pairs
                 seen.update(views)

@@ -87,7 +87,7 @@ def _promises(sets: CandidateSets, part: CandidateSet, clips: dict[str, Clip]) -
             or keys[truth] in {key(c.text) for c in clips[clip].context}
         ],
     )
-    if sets.protocol == "v1":
+    if sets.declaration.construction == "balanced-groups":
         yield from _balance(part, rows, clips)
 
 

@@ -11,7 +11,7 @@ from videochat.errors import UsageError
 
 
 def test_the_two_protocols_are_there_and_v1_is_what_proves_its_claim() -> None:
-    assert list(PROTOCOLS) == ["v1", "classic"]
+    assert list(PROTOCOLS) == ["v1", "v1-at-comment", "classic"]
     assert PROTOCOLS["v1"].label == "v1.0"
     assert PROTOCOLS["classic"].label == "classic-1.0"
     assert PROTOCOLS["v1"].clip_blind_at_chance
