@@ -35,7 +35,9 @@ retry_option = click.option("--retry", metavar="failed[:CLASS]", help="Take only
 device_option = click.option(
     "--device", type=click.Choice(["cpu", "cuda", "auto"]), default="auto", show_default=True, help="Where to compute."
 )
-protocol_option = click.option("--protocol", help="v1, v1-at-comment, classic or released-2025.  [default: the workspace's, v1]")
+protocol_option = click.option(
+    "--protocol", help="v1, v1-at-comment, classic or released-2025.  [default: the workspace's, v1]"
+)
 
 
 def example(text: str) -> Callable[[F], F]:
