@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 import videochat
-from videochat.commenter import ClipView, view
+from videochat.commenter import ClipView
 from videochat.errors import MissingInput, UsageError
 from videochat.files import atomic_path, write_json, write_text
 from videochat.progress import progress
 
 from .gains import Place, partners
 from .ranker import make_tasks
+from .views import Views
 
 if TYPE_CHECKING:
     from videochat.dataset import Dataset
@@ -60,6 +61,7 @@ def hand_out(
     Raises UsageError for an unknown set or way of frames, MissingInput if the data holds no frames to write.
     """
     chosen = choose(sets, names)
+    views = Views.of(workspace, dataset, sets)
     if frames not in FRAMES:
         raise UsageError(f"unknown way of frames {frames!r}", fix=f"choose one of {', '.join(FRAMES)}")
     if frames in ("npy", "jpg") and "frames" not in dataset.provides:
@@ -76,7 +78,7 @@ def hand_out(
             for clip in dataset.clips(split):
                 bar.update(1)
                 if clip.clip_id in needed:
-                    seen = view(clip)
+                    seen = views(clip)
                     records[clip.clip_id] = describe(seen) | {
                         "swap_with": swaps.get(clip.clip_id),
                         "frames": _frames(seen, frames, out, shards[clip.clip_id], workspace),

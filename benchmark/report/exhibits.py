@@ -15,7 +15,7 @@ import numpy as np
 from markupsafe import Markup
 
 from videochat.clock import format_ms
-from videochat.commenter import ClipView, TextTable, view
+from videochat.commenter import ClipView, TextTable
 from videochat.errors import VideochatError
 from videochat.files import stable_hash
 
@@ -112,7 +112,7 @@ def exhibits(run: RunData, source: ClipSource, workspace: Workspace, model: str,
     clips = source.clips(set(chosen))
     weights = run.weights(model, set(chosen))
     return [
-        _exhibit(clips[clip_id], why, ranked, run.tasks, source.texts, weights, workspace)
+        _exhibit(clips[clip_id], source.views(clips[clip_id]), why, ranked, run.tasks, source.texts, weights, workspace)
         for clip_id, why in chosen.items()
         if clip_id in clips
     ]
@@ -149,6 +149,7 @@ def _rank(run: RunData, model: str, rule: str, name: str) -> _Ranked | None:
 
 def _exhibit(
     clip: Clip,
+    seen: ClipView,
     why: str,
     ranked: dict[str, _Ranked],
     tasks: dict[str, Task],
@@ -156,7 +157,6 @@ def _exhibit(
     weights: Weights,
     workspace: Workspace,
 ) -> Exhibit:
-    seen = view(clip)
     rankings = []
     for name, found in ranked.items():
         row = np.flatnonzero(tasks[name].clip_ids == clip.clip_id)

@@ -19,6 +19,7 @@ from videochat.files import read_parquet
 from ..runs import Run
 from ..scores import REAL, ScoreBlock
 from ..tasks import Task
+from ..views import Views
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,10 +95,11 @@ class RunData:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClipSource:
-    """The clips of a run and the candidate texts, from the workspace that it was made in."""
+    """The clips of a run and the candidate texts, from the workspace it was made in. views: how clips were shown."""
 
     dataset: Dataset
     texts: TextTable
+    views: Views
 
     def clips(self, clip_ids: set[str]) -> dict[str, Clip]:
         return {clip.clip_id: clip for clip in self.dataset.clips(SHOWN_SPLIT) if clip.clip_id in clip_ids}
@@ -112,9 +114,10 @@ def clip_source(run: RunData, workspace: Workspace) -> ClipSource:
     dataset = Dataset.open(workspace.root)
     if dataset.digest != run.info["data_digest"]:
         raise Mismatch("the shards in the workspace are not those that this run ranked", fix="bench again")
-    texts = load_candidates(workspace, dataset, run.info["protocol"]).texts
+    sets = load_candidates(workspace, dataset, run.info["protocol"])
+    texts = sets.texts
     lengths = np.array([len(text.encode()) for text in texts.texts], dtype=np.int32)
     for task in run.tasks.values():  # a run knows its texts by number and length only
         if task.candidates.max() >= len(texts) or (lengths[task.candidates] != task.num_bytes).any():
             raise Mismatch("the candidate texts in the workspace are not those that this run ranked", fix="bench again")
-    return ClipSource(dataset=dataset, texts=texts)
+    return ClipSource(dataset=dataset, texts=texts, views=Views.of(workspace, dataset, sets))
