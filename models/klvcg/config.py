@@ -27,7 +27,8 @@ class KlvcgConfig(PretrainedConfig):
     vocab_size, pad_token_id, bos_token_id, eos_token_id: of the tokenizer. clip_dim: width of the CLIP features.
     width, num_heads, feed_forward_width (0: four times the width), num_*_layers, dropout: the transformer.
     num_slots, slot_ms: the latest chat is cut into so many slots of so long; max_slot_tokens: of a slot's comments.
-    max_frames: the latest so many count; use_video: without it the model sees no frames.
+    max_frames, frame_step_s: the latest so many frames, so many seconds apart; use_video: without it the model sees
+    no frames.
     num_facts, max_knowledge_tokens: at most so many retrieved facts, cut to so many tokens (num_facts 0: none).
     chat_knowledge: the training split's comments are facts; facts_digest: of the user's own facts, "" without.
     target_mask: share of the tokens of an answer that are masked in pretraining.
@@ -54,6 +55,7 @@ class KlvcgConfig(PretrainedConfig):
         slot_ms: int = 2_000,
         max_slot_tokens: int = 100,
         max_frames: int = 11,
+        frame_step_s: int = 3,
         use_video: bool = True,
         num_facts: int = 8,
         max_knowledge_tokens: int = 80,
@@ -82,6 +84,7 @@ class KlvcgConfig(PretrainedConfig):
             ("slot_ms", slot_ms, 1),
             ("max_slot_tokens", max_slot_tokens, 1),
             ("max_frames", max_frames, 1),
+            ("frame_step_s", frame_step_s, 1),
             ("num_facts", num_facts, 0),
             ("max_knowledge_tokens", max_knowledge_tokens, 1),
             ("max_context_comments", max_context_comments, 1),
@@ -112,6 +115,7 @@ class KlvcgConfig(PretrainedConfig):
         self.slot_ms = slot_ms
         self.max_slot_tokens = max_slot_tokens
         self.max_frames = max_frames
+        self.frame_step_s = frame_step_s
         self.use_video = use_video
         self.num_facts = num_facts
         self.max_knowledge_tokens = max_knowledge_tokens

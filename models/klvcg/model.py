@@ -1,6 +1,6 @@
 """KLVCG-style: frames, slots of chat and retrieved knowledge meet in a cross encoder, whose output a decoder reads.
 
-    latest 11 frames (CLIP) ----------------> 2 layers ----------------------------> 11 tokens --+
+    11 frames (CLIP), 3 s apart ------------> 2 layers ----------------------------> 11 tokens --+
     10 slots of chat -> encoder -> [first] -> 2 layers over slots ------+----------> 10 tokens --+-> cross encoder (2)
     knowledge, 80 tokens -> 1 layer ----------- queried by the slots ---+----------> 10 tokens --+        |
                                                                          summary     1 token  ---+     decoder (1)
@@ -71,7 +71,8 @@ class KlvcgModel(AnsweringModel):
         self.post_init()
 
     def _frame_mask(self, batch: dict[str, Tensor]) -> Tensor:
-        return batch["frame_mask"] & (batch["frame_age"] < self.config.max_frames)
+        step, age_BN = self.config.frame_step_s, batch["frame_age"]
+        return batch["frame_mask"] & (age_BN % step == 0) & (age_BN < self.config.max_frames * step)
 
     def weigh_frames(self, batch: dict[str, Tensor]) -> Tensor:
         """The frames that are read, all alike (B, N): the model has no weights of its own."""
@@ -80,7 +81,7 @@ class KlvcgModel(AnsweringModel):
     def _frames(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         # unit vectors of D numbers are brought to unit size a number, as the rest of the network is
         video_BNW = self.video_norm(self.video_projection(batch["frames"] * math.sqrt(self.config.clip_dim)))
-        age_BN = batch["frame_age"].clamp(0, self.config.max_frames - 1)
+        age_BN = (batch["frame_age"] // self.config.frame_step_s).clamp(0, self.config.max_frames - 1)
         video_BNW, mask = self._or_absent(video_BNW + self.frame_place(age_BN), self._frame_mask(batch), VIDEO)
         return self.video(video_BNW, mask), mask
 

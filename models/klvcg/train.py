@@ -5,10 +5,7 @@ videochat train --model klvcg-style --set facts=games.jsonl
 
 from __future__ import annotations
 
-import dataclasses
-import shutil
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,25 +13,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from videochat.commenter import LoadContext
-from videochat.errors import Damaged
-from videochat.files import atomic_path, digest_file, digest_json
+from videochat.files import digest_json
 
-from .. import checkpoint, training_run
+from .. import training_run
 from ..batches import Collator
 from ..commenter import LikelihoodCommenter
 from ..encoder import SummedLoss
 from ..examples import ResponseBatches, examples_of
 from ..mlm import IGNORED, mask_tokens
 from ..packing import pack
+from ..retrieval import keep_facts, store_of
 from ..training import StageSettings, run_stage
 from ..training_run import Recipe, TrainingSettings, plain_collator
 from .batches import KnowledgeAndSlots
 from .config import SIZES, KlvcgConfig
-from .knowledge import KnowledgeStore, chat_facts, read_facts
 from .model import KlvcgModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+NAME = "klvcg-style"
 
 # mlm_* are of the pretraining on masked answers. paper: rate and batch size as published (FACTS §4).
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -60,25 +58,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def facts_path(folder: Path, digest: str) -> Path:
-    return folder / f"facts-{digest[:12]}.jsonl"
-
-
-def store_of(config: KlvcgConfig, context: LoadContext) -> KnowledgeStore:
-    """The training split's comments, and the user's own facts as the checkpoint keeps them."""
-    facts = chat_facts(context.dataset.clips("train")) if config.chat_knowledge else []
-    if config.facts_digest:
-        path = facts_path(context.checkpoint, config.facts_digest)
-        if not path.is_file() or digest_file(path) != config.facts_digest:
-            fix = checkpoint.train_line("klvcg-style", context) + " with --set facts=FILE"
-            raise Damaged(f"{path} is missing or was changed after the training", fix=fix)
-        facts += read_facts(path)
-    return KnowledgeStore(facts)
-
-
 def collator_of(config: KlvcgConfig, tokenizer: PreTrainedTokenizerFast, context: LoadContext) -> Collator:
     collator = plain_collator(config, tokenizer, context)
-    collator.extra = KnowledgeAndSlots(config, store_of(config, context))
+    collator.extra = KnowledgeAndSlots(config, store_of(config, context, NAME))
     return collator
 
 
@@ -179,15 +161,7 @@ RECIPE = Recipe(
 def train(context: LoadContext, *, name: str) -> None:
     """Train on the train split, select on dev, write `context.checkpoint`. The option `facts` names a file of facts,
     which the checkpoint keeps a copy of."""
-    options = dict(context.options)
-    if file := options.pop("facts", None):
-        path = Path(str(file)).expanduser()
-        read_facts(path)
-        options["facts_digest"] = digest_file(path)
-        context.checkpoint.mkdir(parents=True, exist_ok=True)
-        with atomic_path(facts_path(context.checkpoint, options["facts_digest"])) as temporary:
-            shutil.copyfile(path, temporary)
-    training_run.train(dataclasses.replace(context, options=options), RECIPE, name=name)
+    training_run.train(keep_facts(context), RECIPE, name=name)
 
 
 def load(context: LoadContext, *, name: str) -> LikelihoodCommenter:
