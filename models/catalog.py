@@ -30,6 +30,7 @@ TRAINED = {
     "livebot-style": ("livebot", "LiveBot-style: a Unified Transformer whose text encoder attends to the video"),
     "videoic-style": ("videoic", "VideoIC-style: a topic for each second of chat, two views of the video"),
     "video-chatgpt-style": ("video_chatgpt", "Video-ChatGPT-style: frames as tokens of a frozen language model"),
+    "mllm": ("video_chatgpt", "a language model with LoRA that reads the frames weighted as SFAT's"),
     "klvcg-style": ("klvcg", "KLVCG-style: frames, slots of chat and retrieved knowledge in a cross encoder"),
 }
 

@@ -1,6 +1,6 @@
 """Clips as prompts of a language model.
 
-    <begin> Video: F F F ... F        one F for each frame: its place is taken by the frame's vector
+    <begin> Video: F F F ... F        one F for each frame that becomes a token: the frame's vector takes its place
     Chat:
     first comment
     latest comment
@@ -68,6 +68,7 @@ class Prompts:
     def prompt(self, view: ClipView) -> list[int]:
         """All but its last token, which `encode` puts before a response."""
         num_frames = 0 if view.frames is None else len(view.frames)
+        num_frames = min(num_frames, self.config.num_frame_tokens or num_frames)
         ids = [*self.head, *[FRAME] * num_frames, *self.chat]
         for comment in view.context[-self.config.max_context_comments :]:
             ids += self._ids("\n" + " ".join([comment.text, *comment.emotes]), self.config.max_comment_tokens)

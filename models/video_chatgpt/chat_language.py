@@ -4,7 +4,9 @@
     folder(name, context.checkpoint.parent)
 
 It is a Llama of two to four layers that learns prompts as `Prompts` writes them, without frames, each with one of its
-answers, the same for all adapters of a workspace. The name is relative to the checkpoints, so a workspace can move.
+answers, the same for all adapters of a workspace. In half of them the chat goes on up to that answer, earlier answers
+included, as any text does that a language model is made from: so it learns that what was said is said again. The
+name is relative to the checkpoints, so a workspace can move.
 """
 
 from __future__ import annotations
@@ -22,9 +24,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from videochat.commenter import LoadContext
+from videochat.commenter import ClipView, LoadContext
 from videochat.errors import MissingInput
 from videochat.files import digest_json, unfinished
+from videochat.schema import Comment
 
 from ..batches import empty_view, pad
 from ..checkpoint import quiet
@@ -39,12 +42,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 CHAT = "chat"
-FORMAT = 1  # raise when the same settings would give another model
+FORMAT = 2  # raise when the same settings would give another model
 SHAPES: dict[str, dict[str, Any]] = {
     "tiny": {"hidden_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2},
     "sample": {"hidden_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4},
     "small": {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4},
 }
+GOES_ON = 0.5  # share of the prompts whose chat goes on up to the answer (our choice)
 MAX_POSITIONS = 1024  # 30 frames and 15 comments of 24 tokens take less than half
 
 
@@ -142,12 +146,21 @@ class _Drawing:
         for index in indices:
             example = self.examples[index]
             blind = dataclasses.replace(example.view, frames=None, frame_ms=None)
+            place = int(random.integers(len(example.responses)))
+            text = example.responses[place]
+            if random.random() < GOES_ON:
+                blind = _after(blind, example.responses[:place])
             shown = empty_view() if random.random() < self.settings.null_probability else blind
             prompt = self.prompts.prompt(shown)
-            text = example.responses[int(random.integers(len(example.responses)))]
             rows.append((*prompt, *self.prompts.encode(text, (), self.config.max_response_tokens)))
         ids, lengths = pad(rows)
         return {"ids": ids, "lengths": lengths}
+
+
+def _after(view: ClipView, said: Sequence[str]) -> ClipView:
+    """The chat when these, too, have been said."""
+    comments = [Comment(offset_ms=view.now_ms, author="", text=text, emotes=()) for text in said]
+    return dataclasses.replace(view, context=(*view.context, *comments))
 
 
 def _write(home: Path, model: Any, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -3,7 +3,9 @@
     frames (B, N, D) -> Linear -> N tokens -+
     prompt with the chat -> its embeddings -+-> causal language model, frozen -> comment
 
-Only the adapter is a weight of this model: the language model is attached, never saved. The prompt of a clip goes
+Only the adapter and LoRA's changes, where there are any, are weights of this model: the language model is attached,
+never saved. With frame_weighting "semantic" each frame is scaled by SFAT's weight before the adapter, so that a frame
+that nobody speaks of is left with the adapter's bias. The prompt of a clip goes
 through it once; all responses of the clip continue from its keys and values, in training as in ranking.
 
 Source: arXiv 2306.05424 and FACTS §4; README.md lists what differs. Batches: `videochat.models.video_chatgpt.batches`.
@@ -23,9 +25,10 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from ..encoder import SummedLoss
-from ..frame_pooling import uniform_weights
+from ..frame_pooling import frame_weights
 from .batches import FRAME
 from .config import VideoChatgptConfig
+from .lora import LoraWeights, Up
 
 # Prompt tokens whose keys and values are copied at once: 8 GB for a language model of 7 B in bfloat16.
 COPIED_TOKENS = 16_384
@@ -57,16 +60,24 @@ class VideoChatgptModel(PreTrainedModel):
         super().__init__(config)
         self._attached: list[Any] = []  # a list hides it from parameters and state dicts
         self.adapter = nn.Linear(config.clip_dim, config.language_width)
+        self.lora = LoraWeights(config)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=module.in_features**-0.5)
-            nn.init.zeros_(module.bias)
+        if isinstance(module, Up):
+            nn.init.zeros_(module.weight)
+        elif isinstance(module, nn.Linear):
+            std = module.in_features**-0.5
+            nn.init.normal_(module.weight, std=std)
+            if module.bias is not None and self.config.frame_weighting == "semantic":
+                nn.init.normal_(module.bias, std=std)  # as large as a frame: language models norm what they read
+            elif module.bias is not None:
+                nn.init.zeros_(module.bias)
 
     def attach(self, language_model: Any) -> VideoChatgptModel:
-        """Give it the language model, frozen, whose tokens the adapter makes."""
+        """Give it the language model whose tokens the adapter makes; its own weights are frozen."""
         self._attached[:] = [language_model.eval().requires_grad_(False)]
+        self.lora.attach(language_model, self.config)
         return self
 
     @property
@@ -81,14 +92,37 @@ class VideoChatgptModel(PreTrainedModel):
         return self
 
     def weigh_frames(self, batch: dict[str, Tensor]) -> Tensor:
-        """All frames are tokens alike (B, N): which of them it attends to is inside of the language model."""
-        return uniform_weights(batch["frame_mask"])
+        """SFAT's weights of the frames (B, N), or all alike: which of them count is then inside of the language
+        model."""
+        config = self.config
+        return frame_weights(
+            "semantic" if config.frame_weighting == "semantic" else "mean",
+            batch["frames"],
+            batch["frame_mask"],
+            batch.get("comment_clip"),
+            batch["comment_mask"],
+            temperature=config.frame_temperature,
+            weighting=config.weighting,
+            aggregation=config.aggregation,
+        )
+
+    def _frames(self, batch: dict[str, Tensor]) -> Tensor:
+        """The frames (S, D) that become tokens, clip after clip in order of time, scaled by their weights."""
+        frames_BND, mask_BN = batch["frames"], batch["frame_mask"]
+        if self.config.frame_weighting == "none":
+            return frames_BND[mask_BN]
+        weights_BN = self.weigh_frames(batch)
+        scale_BN = weights_BN / weights_BN.amax(1, keepdim=True).clamp(min=1e-9)
+        if 0 < self.config.num_frame_tokens < mask_BN.shape[1]:
+            best_BK = weights_BN.masked_fill(~mask_BN, -1).topk(self.config.num_frame_tokens, dim=1).indices
+            mask_BN = mask_BN & torch.zeros_like(mask_BN).scatter(1, best_BK, True)
+        return (frames_BND * scale_BN[..., None])[mask_BN]
 
     def prompt_embeddings(self, batch: dict[str, Tensor]) -> Tensor:
         """(B, P, W): the prompts' embeddings with the frames' tokens in their places."""
         ids_BP = batch["prompt_ids"]
         words = self.language_model.get_input_embeddings()(ids_BP.clamp(min=0))
-        frames_SW = self.adapter(batch["frames"][batch["frame_mask"]]).to(words.dtype)
+        frames_SW = self.adapter(self._frames(batch)).to(words.dtype)
         return words.masked_scatter((ids_BP == FRAME)[..., None], frames_SW)
 
     def encode(self, batch: dict[str, Tensor]) -> Prefix:

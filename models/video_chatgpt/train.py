@@ -1,6 +1,8 @@
-"""Train the adapter of a Video-ChatGPT-style commenter on a workspace, and load it: the recipe.
+"""Train a commenter by a language model on a workspace, and load it: the recipe of two names.
 
 videochat train --model video-chatgpt-style --set language_model=/models/vicuna-7b
+videochat train --model video-chatgpt-style --set language_model=/models/vicuna-7b --set lora_rank=8
+videochat train --model mllm --set language_model=/models/vicuna-7b      # LoRA, and frames weighted as SFAT's
 videochat train --model video-chatgpt-style --set language_model=chat    # a small one, made from the train split
 """
 
@@ -17,7 +19,7 @@ from .. import checkpoint, training_run
 from ..batches import Collator
 from ..commenter import LikelihoodCommenter
 from ..training_run import Recipe, TrainingSettings
-from . import chat_language, language
+from . import chat_language, language, lora
 from .batches import Prompts
 from .config import VICUNA, VideoChatgptConfig
 from .model import VideoChatgptModel
@@ -36,6 +38,13 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
+# what a name stands for; each is an option of the other, too
+VARIANTS: dict[str, dict[str, Any]] = {
+    "video-chatgpt-style": {},
+    "mllm": {"frame_weighting": "semantic", "lora_rank": 8},
+}
+
+
 def _named(context: LoadContext) -> str:
     """The language model that the options name; a local folder by its full path, to be found from anywhere.
 
@@ -47,14 +56,17 @@ def _named(context: LoadContext) -> str:
     return str(folder.resolve()) if folder.is_dir() else name
 
 
+def _train_line(context: LoadContext) -> str:
+    return checkpoint.train_line(context.checkpoint.name.removesuffix(f"-seed{context.seed}"), context)
+
+
 def _place(name: str, context: LoadContext) -> str:
     """Where transformers finds it."""
     if not name.startswith(f"{chat_language.CHAT}:"):
         return name
     folder = chat_language.folder(name, context.checkpoint.parent)
     if not folder.is_dir():
-        fix = checkpoint.train_line("video-chatgpt-style", context)
-        raise MissingInput(f"the language model {name} is not in {folder.parent}", fix=fix)
+        raise MissingInput(f"the language model {name} is not in {folder.parent}", fix=_train_line(context))
     return str(folder)
 
 
@@ -87,7 +99,7 @@ def _restore(folder: Path, context: LoadContext) -> VideoChatgptModel:
     if language.digest_of(_place(config.language_model, context)) != config.language_digest:
         raise Mismatch(
             f"the language model {config.language_model} is not the one that the adapter was trained for",
-            fix=checkpoint.train_line("video-chatgpt-style", context),
+            fix=_train_line(context),
         )
     _attach(model, context)
     return model
@@ -117,18 +129,21 @@ RECIPE = Recipe(
 
 
 def train(context: LoadContext, *, name: str) -> None:
-    """Train the adapter on the train split, select on dev, write `context.checkpoint`."""
+    """Train what is learnt beside the language model on the train split, select on dev, write `context.checkpoint`."""
     chosen = _named(context)
+    settings, fields = training_run.settings_of(RECIPE, context.options, simulated=context.dataset.simulated)
+    fields = {**VARIANTS[name], **fields}
     if chosen == chat_language.CHAT:
-        settings, _ = training_run.settings_of(RECIPE, context.options, simulated=context.dataset.simulated)
         chosen = chat_language.make(context, settings)
     place = _place(chosen, context)
     training_run.train(
         dataclasses.replace(context, options={**context.options, "language_model": chosen}),
         RECIPE,
         name=name,
+        **VARIANTS[name],
         language_width=language.width_of(place),
         language_digest=language.digest_of(place),
+        lora_shapes=lora.shapes(language.language_config(place), VideoChatgptConfig(**fields)),
     )
 
 

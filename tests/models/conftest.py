@@ -129,17 +129,25 @@ def make_language_model(tokenizer: Any) -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def make_video_chatgpt(tokenizer: Any, make_language_model: Callable[..., Any]) -> Callable[..., Any]:
-    """An untrained adapter before a small language model, as a commenter; keywords are fields of its config."""
+    """An untrained adapter before a small language model, as a commenter; keywords are fields of its config.
+
+    LoRA's changes, which start at nothing, get some random size."""
 
     def make(architecture: str = "llama", *, seed: int = 0, **fields: Any) -> Any:
+        import torch
+
         from videochat.models.commenter import LikelihoodCommenter
+        from videochat.models.video_chatgpt import lora
         from videochat.models.video_chatgpt.config import VideoChatgptConfig
         from videochat.models.video_chatgpt.model import VideoChatgptModel
         from videochat.models.video_chatgpt.train import collator_of
 
         language_model = make_language_model(architecture, seed=seed)
         config = VideoChatgptConfig(clip_dim=DIM, language_width=32, **fields)
+        config.lora_shapes = lora.shapes(language_model.config, config)
         model = VideoChatgptModel(config).attach(language_model)
+        for low_rank in model.lora.values():
+            torch.nn.init.normal_(low_rank.up.weight, std=0.2)
         return LikelihoodCommenter("video-chatgpt-style", model, tokenizer, collator_of(config, tokenizer))
 
     return make

@@ -21,7 +21,12 @@ SFAT = [{"pooling": pooling} for pooling in ("semantic", "mean", "max", "none", 
     {"pooling": "none", "transcript": "open"},
 ]
 LIKELIHOOD = [*SFAT, *({"folder": folder} for folder in ("sfat_released", "tte", "livebot", "videoic", "klvcg"))]
-GENERATIVE = [*LIKELIHOOD, {"folder": "video_chatgpt"}]  # the last trains an adapter alone, and saves nothing else
+LANGUAGE = [
+    {"folder": "video_chatgpt"},
+    {"folder": "video_chatgpt", "lora_rank": 2},
+    {"folder": "video_chatgpt", "lora_rank": 2, "frame_weighting": "semantic", "num_frame_tokens": 5},
+]
+GENERATIVE = [*LIKELIHOOD, *LANGUAGE]  # the last train beside a language model, and do not save that
 KINDS = [*GENERATIVE, {"zero_shot": "mean"}, {"zero_shot": "max"}]
 
 
