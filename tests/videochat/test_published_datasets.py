@@ -26,22 +26,16 @@ WORDS = [
     "boss",
     "fight",
     "close",
-    "needs",
-    "more",
     "healing",
     "potion",
     "before",
-    "the",
     "next",
     "raid",
-    "and",
-    "this",
     "song",
     "slaps",
-    "so",
     "hard",
-    "right",
     "now",
+    "what",
 ]
 
 
