@@ -21,6 +21,7 @@ from .clip_facts import ClipFacts
 from .closer_look import closer_look
 from .figures import ALPHA as ALPHA
 from .figures import DIGITS, OFFICIAL, estimate, number
+from .joint import joint_rows
 from .metrics import METRICS, RECIPROCAL_RANK, Metric, Recall, tie_counts
 from .scores import CHAT_SWAPPED, REAL, VIDEO_SWAPPED, ScoreBlock
 from .statistics import Bootstrap, Resampled, cluster_sums, holm, macro_mean, sign_flip_p
@@ -381,6 +382,7 @@ def evaluate(
         "official": evaluator.official(),
         "gains": gains,
         "comparisons": evaluator.comparisons(),
+        "transductive": joint_rows(evaluator),
     }
     metrics |= closer_look(evaluator, metrics["comparisons"], metrics["official"], facts)
     marks = {e.name: text_only(e, gains, saw_frames=(frames or {}).get(e.name, True)) for e in entries}

@@ -1,5 +1,5 @@
 """What `bench --wide` adds under the table: every metric of every set and rule, the rules side by side, what each
-scorer leans on, and significance letters. Made of run.json and metrics.json alone.
+scorer leans on, groups solved jointly, and significance letters. Made of run.json and metrics.json alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def wide_parts(info: Json, metrics: Json) -> list[str]:
     """The blocks of text, each with an empty line before it."""
     sizes = {row["set"]: row["k"] for row in metrics["rows"]}
     parts = [_set(info, metrics, name, k) for name, k in sizes.items()]
-    parts += [_rules(info, metrics, list(sizes)), _leanings(info, metrics), _letters(metrics)]
+    parts += [_rules(info, metrics, list(sizes)), _leanings(info, metrics), _joint(metrics), _letters(metrics)]
     return ["\n" + part for part in parts if part]
 
 
@@ -38,6 +38,19 @@ def _set(info: Json, metrics: Json, name: str, k: int) -> str:
                 if m.is_defined(k)
             ]
             rows.append([*cells, bounds(row["metrics"]["MRR"])])
+    return aligned(rows, rules=[1], num_left=3)
+
+
+def _joint(metrics: Json) -> str:
+    """R@1 when each group is solved as a whole, for the models and scorers."""
+    from .table import aligned, bounds, short
+
+    found = metrics.get("transductive", ())
+    if not found:
+        return ""
+    rows = [["solved jointly (transductive, never official)", "rule", "set", "clips", "R@1", "95 %"]]
+    for row in found:
+        rows.append([row["model"], row["rule"], row["set"], str(row["num_clips"]), short(row["value"]), bounds(row)])
     return aligned(rows, rules=[1], num_left=3)
 
 
