@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from .evaluation import Evaluator
 
+    Group = tuple[NDArray[np.int64], NDArray[np.int64]]
+
 ENTRANTS = ("model", "scorer")
 
 
@@ -42,7 +44,7 @@ def joint_rows(evaluator: Evaluator) -> list[dict[str, Any]]:
         if not groups:
             continue
         kept = np.zeros(len(task), dtype=np.bool_)
-        kept[np.concatenate(groups)] = True
+        kept[np.concatenate([rows for rows, _ in groups])] = True
         for entry in evaluator.entries:
             block = evaluator.block(entry.name, REAL, task)
             if entry.kind not in ENTRANTS or block is None:
@@ -56,8 +58,8 @@ def joint_rows(evaluator: Evaluator) -> list[dict[str, Any]]:
     return found
 
 
-def balanced_groups(task: Task) -> list[NDArray[np.int64]]:
-    """The rows of each group in which K clips rank the same K strings and each is the truth once."""
+def balanced_groups(task: Task) -> list[Group]:
+    """The groups in which K clips rank the same K strings and each is the truth once: rows and columns, by hash."""
     _, owners = np.unique(task.group_ids, return_inverse=True)
     order = np.argsort(owners, kind="stable")
     found = []
@@ -68,13 +70,16 @@ def balanced_groups(task: Task) -> list[NDArray[np.int64]]:
             and (candidates == candidates[0]).all()
             and (np.sort(task.truths[rows]) == candidates[0]).all()
         ):
-            found.append(rows)
+            clips = task.clip_ids[rows].tolist()
+            # A string is known by its clip, since its number changes with the other sets; the hash is another one.
+            sources = dict(zip(task.truths[rows].tolist(), clips, strict=True))
+            order_of_strings = [stable_hash("joint", "string", sources[s]) for s in candidates[0].tolist()]
+            order_of_clips = [stable_hash("joint", "clip", clip) for clip in clips]
+            found.append((rows[np.argsort(order_of_clips, kind="stable")], np.argsort(order_of_strings, kind="stable")))
     return found
 
 
-def column(
-    scores: NDArray[np.float64], task: Task, groups: list[NDArray[np.int64]] | None = None
-) -> NDArray[np.float64]:
+def column(scores: NDArray[np.float64], task: Task, groups: list[Group] | None = None) -> NDArray[np.float64]:
     """Whether the joint assignment gives each clip its own string, float64 (n,): 1, 0 or NaN (no balanced group).
 
     scores: float64 (n, K), higher = more likely; -inf is avoided where it can be.
@@ -82,16 +87,10 @@ def column(
     from scipy.optimize import linear_sum_assignment
 
     right = np.full(len(task), np.nan)
-    for rows in balanced_groups(task) if groups is None else groups:
-        strings, ids = task.candidates[rows[0]], task.clip_ids[rows].tolist()
-        clips = np.argsort([stable_hash("joint", "clip", clip) for clip in ids], kind="stable")
-        # A string is known by its clip, since its number changes with the other sets; the hash is another one.
-        sources = dict(zip(task.truths[rows].tolist(), ids, strict=True))
-        names = np.argsort([stable_hash("joint", "string", sources[s]) for s in strings.tolist()], kind="stable")
-        matrix = _finite(scores[rows][np.ix_(clips, names)])
-        chosen_rows, chosen = linear_sum_assignment(matrix, maximize=True)
-        members = rows[clips[chosen_rows]]
-        right[members] = strings[names[chosen]] == task.truths[members]
+    for rows, strings in balanced_groups(task) if groups is None else groups:
+        matrix = _finite(scores[rows[:, None], strings])
+        _, chosen = linear_sum_assignment(matrix, maximize=True)
+        right[rows] = task.candidates[rows[0]][strings[chosen]] == task.truths[rows]
     return right
 
 
