@@ -181,12 +181,16 @@ def entry_of(name: str) -> ModelEntry:
 
 
 def context_of(
-    name: str, workspace: Workspace, dataset: Dataset, *, device: str, options: dict[str, Any]
+    name: str, workspace: Workspace, dataset: Dataset, *, device: str, options: dict[str, Any], label: str = ""
 ) -> LoadContext:
-    """Where a model of the registry finds its checkpoint. A seed other than the workspace's has a folder of its own."""
+    """Where a model of the registry finds its checkpoint. A seed other than the workspace's has a folder of its own.
+
+    label: the folder of a variant of the model, such as "experiment-pooling-max".
+    """
     options = dict(options)
     seed = int(options.pop("seed", workspace.settings.seed))
-    folder = name if seed == workspace.settings.seed else f"{name}-seed{seed}"
+    folder = label or name
+    folder = folder if seed == workspace.settings.seed else f"{folder}-seed{seed}"
     return LoadContext(
         workspace=workspace,
         dataset=dataset,
@@ -205,10 +209,11 @@ def load_model(
     device: str = "auto",
     train: bool = False,
     options: dict[str, Any] | None = None,
+    label: str = "",
 ) -> Commenter | Chooser:
-    """The Commenter `name`; with `train`, trained first if it has no checkpoint."""
+    """The Commenter `name`; with `train`, trained first if it has no checkpoint. label: see `context_of`."""
     entry = entry_of(name)
-    context = context_of(entry.name, workspace, dataset, device=device, options=options or {})
+    context = context_of(entry.name, workspace, dataset, device=device, options=options or {}, label=label)
     try:
         return entry.load(context)
     except (MissingInput, Mismatch, Damaged):  # no checkpoint, one of other data, or one that is not whole
@@ -236,11 +241,12 @@ def train_model(
     *,
     device: str = "auto",
     options: dict[str, Any] | None = None,
+    label: str = "",
 ) -> Path:
-    """Train `name` on the train split, selecting on dev alone; returns its checkpoint folder."""
+    """Train `name` on the train split, selecting on dev alone; returns its checkpoint folder. label: see `context_of`."""
     entry = trained_entry(name)
     assert entry.train is not None
-    context = context_of(entry.name, workspace, dataset, device=device, options=options or {})
+    context = context_of(entry.name, workspace, dataset, device=device, options=options or {}, label=label)
     entry.train(context)
     return context.checkpoint
 

@@ -36,10 +36,11 @@ TRAINED, CURRENT, SKIPPED, FAILED = "trained", "current", "skipped", "failed"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
-    """One training: model `name` on the workspace `root` with `seed` and `options`."""
+    """One training: model `name` on the workspace `root` with `seed` and `options`. label: see `api.context_of`."""
 
     root: str
     name: str
+    label: str = ""
     seed: int
     device: str = "cpu"
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -251,9 +252,10 @@ def _train(job: Job) -> Outcome:
     status, reason, before = TRAINED, "", None
     try:
         dataset = Dataset.open(job.root)
-        folder = api.context_of(job.name, workspace, dataset, device=job.device, options=options).checkpoint
+        context = api.context_of(job.name, workspace, dataset, device=job.device, options=options, label=job.label)
+        folder = context.checkpoint
         before = _written(folder)
-        api.train_model(job.name, workspace, dataset, device=job.device, options=options)
+        api.train_model(job.name, workspace, dataset, device=job.device, options=options, label=job.label)
     except UsageError:
         raise  # a wrong option: the user's to mend, before any more work
     except MissingInput as error:
@@ -263,7 +265,7 @@ def _train(job: Job) -> Outcome:
     else:
         status = CURRENT if before is not None and before == _written(folder) else TRAINED
     return Outcome(
-        name=job.name,
+        name=job.label or job.name,
         seed=job.seed,
         status=status,
         reason=reason,
