@@ -88,3 +88,52 @@ def export(data: Path, run: Path | None, form: str, out: Path | None) -> int:
         write_text(out, text)
         click.echo(out)
     return 0
+
+
+@click.command()
+@data_option
+@click.argument("runs", nargs=-1, type=run_path)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder of the site.")
+@click.option("--title", default="Leaderboard", show_default=True, help="Its heading.")
+@click.option("--no-reports", is_flag=True, help="Leave the runs' report.html out, which shows chat and pictures.")
+@click.option("--no-check", is_flag=True, help="Take metrics.json as it is, not made again from the scores.")
+@json_option
+@example("videochat leaderboard --out site\nvideochat leaderboard lab-a/runs lab-b/runs/v1-mine-77aa01cd --out site")
+def leaderboard(
+    data: Path, runs: tuple[Path, ...], out: Path, title: str, no_reports: bool, no_check: bool, as_json: bool
+) -> int:
+    """Write a static site with the tables of many runs.
+
+    RUNS are run folders, folders that hold them, or ids of runs of the workspace; by default all of the workspace. One
+    table for each protocol and data; it opens from disk and fetches nothing. Submissions come in by `bench --scores`.
+    """
+    from videochat.benchmark.leaderboard import build_site
+    from videochat.benchmark.runs import Run
+
+    folders = [folder for run in runs or (data / "runs",) for folder in run_folders(data, run)]
+    boards = build_site(
+        [Run.open(folder) for folder in folders], out, title=title, reports=not no_reports, check=not no_check
+    )
+    value = {
+        "site": str(out / "index.html"),
+        "boards": [
+            {"slug": board.slug, "protocol": board.protocol, "data_digest": board.data_digest}
+            | {"simulated": board.simulated, "runs": [run.run_id for run in board.runs]}
+            | {"entrants": [row.name for row in board.entrants]}
+            for board in boards
+        ],
+    }
+    lines = [
+        f"{board.slug}  {len(board.runs)} runs, {len(board.entrants)} models and scorers"
+        f"{', simulated data' if board.simulated else ''}"
+        for board in boards
+    ]
+    emit(value, as_json, "\n".join([*lines, f"site  {out / 'index.html'}"]))
+    return 0
+
+
+def run_folders(data: Path, run: Path) -> list[Path]:
+    """The run folder that is meant, or those inside of the folder."""
+    path = resolved(data, run)
+    inside = sorted(each.parent for each in path.glob("*/run.json") if not each.parent.name.startswith("."))
+    return [path] if (path / "run.json").is_file() or not inside else inside
