@@ -136,7 +136,7 @@ def _load_name(spec: str, name: str, tag: str | None, *, trained: bool = False) 
     if not local:
         _check_name(name, tag)
     must = trained or tag is not None
-    with torch.random.fork_rng(devices=[]), _quiet(), _no_waiting_for_the_hub() as reachable:
+    with torch.random.fork_rng(devices=[]), _quiet(), no_waiting_for_the_hub() as reachable:
         torch.manual_seed(0)  # untrained weights are the same in every process
         try:
             model = open_clip.create_model(
@@ -183,7 +183,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _no_waiting_for_the_hub() -> Iterator[bool]:
+def no_waiting_for_the_hub() -> Iterator[bool]:
     """Where the hub's name does not resolve, look in its cache only, instead of 45 s of retries. Yields whether it can
     be asked."""
     from huggingface_hub import constants

@@ -1,0 +1,1 @@
+"""What the streamer says: audio of recordings, speech recognition, transcript files."""
