@@ -20,7 +20,7 @@ from videochat.files import digest_file, write_json, write_parquet
 from videochat.schema import embedding_type
 
 from .candidate_set import CandidateSet, CandidateSets, item_digest, root_digest, texts_digest
-from .protocols import PROTOCOLS
+from .protocol_files import declared_by
 
 MANIFEST = "manifest.json"
 SET_SCHEMA = pa.schema(
@@ -62,7 +62,7 @@ def read_sets(folder: Path, manifest: dict[str, Any]) -> CandidateSets:
 
     The bytes are compared first; then the digests of items, sets and texts, which hold whatever wrote the Parquet.
     """
-    declared = PROTOCOLS[manifest["protocol"]]
+    declared = declared_by(manifest)
     files = {"texts": manifest["texts"], **manifest["sets"]}
     for name, facts in files.items():
         path = folder / f"{name}.parquet"

@@ -19,7 +19,8 @@ from videochat.commenter import TextTable
 from videochat.files import digest_json
 
 from .metrics import truth_mask
-from .protocols import PROTOCOLS, Protocol
+from .protocol_files import declared_by
+from .protocols import Protocol
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -111,7 +112,7 @@ class CandidateSets(Mapping[str, CandidateSet]):
 
     @property
     def declaration(self) -> Protocol:
-        return PROTOCOLS[self.protocol]
+        return declared_by(self.manifest)
 
     def clip_union(self, split: str) -> dict[str, tuple[int, ...]]:
         """clip_id -> the sorted union of its candidates over all sets: what has to be scored, once."""

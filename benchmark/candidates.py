@@ -26,7 +26,9 @@ from .candidate_set import CandidateSet, CandidateSets, item_digest, root_digest
 from .coverage import describe, plan_candidates
 from .keys import KEY_VERSION, keys
 from .material import Built, Material
-from .protocols import PROTOCOLS, Protocol
+from .protocol_files import declared_by, resolve
+from .protocols import Protocol
+from .similarity import WORDS, fingerprint_of
 from .text_embeddings import has_embeddings, text_embeddings
 
 if TYPE_CHECKING:
@@ -45,15 +47,15 @@ MANIFEST_KEYS = ("data_digest", "format", "protocol", "sets", "stamp", "texts", 
 
 
 def build_candidates(
-    workspace: Workspace, dataset: Dataset, protocol: str = "v1", *, k: int | Sequence[int] | None = None
+    workspace: Workspace, dataset: Dataset, protocol: str | Protocol = "v1", *, k: int | Sequence[int] | None = None
 ) -> CandidateSets:
     """Make and write the sets of `protocol` with `k` candidates (default: the protocol's; or several) for dev and test.
 
     What is current is only loaded; what was made from other shards, settings or code is replaced.
     """
-    declared = PROTOCOLS[protocol]
+    declared = resolve(protocol, workspace)
     sizes = declared.sizes(k)
-    folder = workspace.candidates_dir(protocol)
+    folder = workspace.candidates_dir(declared.name)
     stamp = stamp_of(workspace, dataset, declared, sizes)
     manifest = _manifest(folder)
     if manifest and manifest.get("stamp") == stamp:
@@ -64,14 +66,14 @@ def build_candidates(
     return sets
 
 
-def load_candidates(workspace: Workspace, dataset: Dataset, protocol: str = "v1") -> CandidateSets:
+def load_candidates(workspace: Workspace, dataset: Dataset, protocol: str | Protocol = "v1") -> CandidateSets:
     """The sets as they were frozen. Raises MissingInput if there are none, Mismatch if they are stale or changed."""
-    declared = PROTOCOLS[protocol]
-    folder = workspace.candidates_dir(protocol)
+    declared = resolve(protocol, workspace)
+    folder = workspace.candidates_dir(declared.name)
     manifest = _manifest(folder)
-    again = f"videochat candidates --protocol {protocol}"
+    again = f"videochat candidates --protocol {protocol if isinstance(protocol, str) else declared.name}"
     if manifest is None:
-        raise MissingInput(f"no candidate sets of protocol {protocol} in {workspace.root}", fix=f"run `{again}`")
+        raise MissingInput(f"no candidate sets of protocol {declared.name} in {workspace.root}", fix=f"run `{again}`")
     if manifest["data_digest"] != dataset.digest:
         raise Mismatch(
             f"the candidate sets in {folder} were made for shards {manifest['data_digest'][:8]}, "
@@ -80,10 +82,12 @@ def load_candidates(workspace: Workspace, dataset: Dataset, protocol: str = "v1"
         )
     if manifest["version"] != declared.version or manifest["format"] != FORMAT_VERSION:
         raise Mismatch(
-            f"the candidate sets in {folder} are {protocol} {manifest['version']} (format {manifest['format']}), "
+            f"the candidate sets in {folder} are {declared.name} {manifest['version']} (format {manifest['format']}), "
             f"this package makes {declared.version} (format {FORMAT_VERSION})",
             fix=f"run `{again}`",
         )
+    if declared_by(manifest) != declared:
+        raise Mismatch(f"the candidate sets in {folder} were made by another declaration of it", fix=f"run `{again}`")
     return read_sets(folder, manifest)
 
 
@@ -96,7 +100,7 @@ def assemble(
     splits: Sequence[str] = RANKED_SPLITS,
 ) -> CandidateSets:
     """The sets in memory, nothing written; `splits=("train",)` gives sets to train candidate-only scorers on."""
-    material = Material.read(dataset, splits, protocol, seed=workspace.settings.seed)
+    material = Material.read(dataset, splits, protocol, seed=workspace.settings.seed, workspace=workspace)
     built = {
         protocol.set_name(kind, size): (kind, size, made)
         for size in protocol.sizes(k)
@@ -124,6 +128,10 @@ def assemble(
         "texts": {"num": len(texts), "digest": texts_digest(texts), "embedded": texts.embeddings is not None},
         "sets": {name: _facts(protocol, part, built[name][2], splits) for name, part in sets.items()},
     }
+    if not protocol.is_built_in:
+        manifest |= {"declaration": protocol.to_json(), "declaration_digest": protocol.digest}
+    if protocol.similarity != WORDS:
+        manifest |= {"similarity": fingerprint_of(protocol.similarity, dataset)}
     return CandidateSets(sets, texts, manifest)
 
 
@@ -139,6 +147,7 @@ def stamp_of(workspace: Workspace, dataset: Dataset, protocol: Protocol, sizes: 
         embedded,
         FORMAT_VERSION,
         KEY_VERSION,
+        *([] if protocol.similarity == WORDS else [fingerprint_of(protocol.similarity, dataset)]),
     ]
     return digest_json(inputs)
 
@@ -178,6 +187,12 @@ def _columns(
     items = sorted(built.items, key=lambda item: (corpus.splits[item.clip], item.group_id, corpus.clip_ids[item.clip]))
     clips = [item.clip for item in items]
     truths = [int(material.truths[clip]) for clip in clips]
+    others = None
+    if material.protocol.max_truths > 1:
+        others = np.full((len(items), material.protocol.max_truths - 1), -1, dtype=np.int32)
+        for row, clip in enumerate(clips):
+            further = sorted(numbers[text] for text in material.other_truths.get(clip, ()))
+            others[row, : len(further)] = further
     sources = [[corpus.clip_ids[source] for source in item.sources] for item in items]
     digests = [
         item_digest(
@@ -186,7 +201,9 @@ def _columns(
             corpus.clip_ids[item.clip],
             item.group_id,
             [corpus.texts[number] for number in item.candidates],
-            item.candidates.index(truth),
+            item.candidates.index(truth)
+            if others is None
+            else sorted(item.candidates.index(text) for text in material.truths_of(item.clip)),
             source,
         )
         for item, truth, source in zip(items, truths, sources, strict=True)
@@ -207,6 +224,7 @@ def _columns(
         generic=np.array([material.is_generic(clip) for clip in clips], dtype=bool),
         digests=_objects(digests),
         sources=np.array(sources, dtype=object).reshape(-1, k),
+        other_truths=others,
     )
 
 

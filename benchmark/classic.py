@@ -1,8 +1,9 @@
-"""`classic`: one truth and K - 1 negatives of the same recording, the field's construction without its accidents.
+"""Chosen negatives: one truth and K - 1 negatives of its recording, the field's construction without its accidents.
 
-The pool is every key said in the recording, one text a key; no comment of the clip itself, response or context, is
-among its candidates. Random takes negatives by hash, Cosine those nearest to the joined context by TF-IDF,
-Popularity the keys said in most other clips. Candidates are unique and shuffled by hash.
+The pool is every key said in the recording (or category, or split), one text a key; no comment of the clip itself,
+response or context, is among its candidates but its truths. Random takes negatives by hash, Cosine those nearest to the
+context (by TF-IDF, or as the protocol says), Popularity the keys said in most other clips, Mixed some of each, as
+LiveBot does. Candidates are unique and shuffled by hash.
 
 The sets leak all the same, since the truth was not chosen by the statistic that chose the negatives: the reversed
 statistic wins (PROTOCOL). They exist to show that.
@@ -10,38 +11,40 @@ statistic wins (PROTOCOL). They exist to show that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from videochat.files import stable_hash
+from videochat.files import hashing, stable_hash
 
 from .material import Built, Item, Material
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BLOCK_CLIPS = 256  # rows of one product; 256 x 20,000 float64 are 40 MB
-QUANTUM = 1 << 30  # similarities become integers: what is equal up to rounding is equal, and ties go by hash
+BLOCK_CLIPS = 256  # rows of one product
+BLOCK_CELLS = 8_000_000  # and its cells at most: some arrays of 64 MB
 NEVER = np.iinfo(np.int64).max
+NEEDS_ROWS = {"cosine", "mixed"}  # kinds that look for similar texts
 
 
 def make_classic(material: Material, k: int) -> dict[str, Built]:
-    """Each set of the protocol. Left out: "too-few-negatives" (the recording says less than k - 1 other things)."""
+    """Each set of the protocol. Left out: "too-few-negatives" (the pool says less than k - 1 other things)."""
     built = {kind: Built() for kind in material.protocol.sets}
-    for _, _, clips in material.corpus.recordings():
+    for name, clips in _pools(material):
         wanted = material.clips_with_truth(clips)
         if not wanted:
             continue
-        pool = Pool.of(material, clips)
-        for start in range(0, len(wanted), BLOCK_CLIPS):
-            block = wanted[start : start + BLOCK_CLIPS]
+        pool = material.pools.get(name) or material.pools.setdefault(name, Pool.of(material, clips))
+        size = max(1, min(BLOCK_CLIPS, BLOCK_CELLS // max(1, len(pool.texts))))
+        for start in range(0, len(wanted), size):
+            block = wanted[start : start + size]
             own = pool.said_by(block)
             enough = (~own).sum(axis=1) >= k - 1
             for kind, made in built.items():
-                chosen = _lowest(np.where(own, NEVER, _costs(material, pool, kind, block)), min(k - 1, own.shape[1]))
+                chosen = _chosen(material, pool, kind, block, own, k)
                 for clip, negatives, is_enough in zip(block, chosen, enough.tolist(), strict=True):
                     if is_enough:
                         made.items.append(_item(material, pool, kind, k, clip, negatives))
@@ -50,66 +53,95 @@ def make_classic(material: Material, k: int) -> dict[str, Built]:
     return built
 
 
+def _pools(material: Material) -> Iterator[tuple[str, Sequence[int]]]:
+    """(name, clips in ascending order) of whose comments are candidates of whom."""
+    corpus = material.corpus
+    if material.protocol.pool == "recording":
+        for split, recording_id, clips in corpus.recordings():
+            yield f"{split} {recording_id}", clips
+        return
+    found: dict[str, list[int]] = {}
+    for clip, (split, category) in enumerate(zip(corpus.splits, corpus.categories, strict=True)):
+        found.setdefault(split if material.protocol.pool == "split" else f"{split} {category}", []).append(clip)
+    yield from found.items()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pool:
-    """The m keys said in one recording of n clips, in order of the key.
+    """The m keys said in the n clips of one pool, in order of the key.
 
-    texts: int32 (m,), the text that stands for each key: the most frequent one, then the first in order of the text.
-    sources: int32 (m,), the first clip that holds that text. said: bool CSR (n, m), which clip says which key.
-    num_clips: int64 (m,), how many clips say it. hashes: uint64 (m,). tie_break: int64 (m,), ranks of the hashes.
-    words: TF-IDF of the texts, CSR (m, number of words).
+    clips: int64 (n,), ascending. texts: int32 (m,), the text that stands for each key: the most frequent one, then the
+    first in order of the text. sources: int32 (m,), the first clip that holds that text. said: bool CSR (n, m), which
+    clip says which key. num_clips: int64 (m,), how many clips say it. hashes: uint64 (m,). tie_break: int64 (m,), ranks
+    of the hashes. rows: the texts as the material's similarity has them.
     """
 
-    first_clip: int
+    clips: NDArray[np.int64]
     texts: NDArray[np.int32]
     sources: NDArray[np.int32]
     said: Any
     num_clips: NDArray[np.int64]
     hashes: NDArray[np.uint64]
     tie_break: NDArray[np.int64]
-    words: Any
+    rows: Any
 
     @classmethod
-    def of(cls, material: Material, clips: range) -> Pool:
+    def of(cls, material: Material, clips: Sequence[int]) -> Pool:
         from scipy.sparse import csr_matrix
 
         corpus = material.corpus
-        owners, numbers = [], []
-        for comments in (corpus.context, corpus.responses):
-            bounds = comments.bounds[clips.start : clips.stop + 1]
-            numbers.append(comments.texts[bounds[0] : bounds[-1]])
-            owners.append(np.repeat(np.arange(clips.start, clips.stop, dtype=np.int32), np.diff(bounds)))
-        text, clip = np.concatenate(numbers), np.concatenate(owners)
+        members = np.asarray(clips, dtype=np.int64)
+        parts = [comments.of_many(members) for comments in (corpus.context, corpus.responses)]
+        text, place = (np.concatenate(column) for column in zip(*parts, strict=True))
         keys, column = np.unique(corpus.key_of[text], return_inverse=True)
 
-        # One text a key: sort the recording's texts by (key, most frequent first, text), take the first of each key.
+        # One text a key: sort the pool's texts by (key, most frequent first, text), take the first of each key.
         distinct, frequency = np.unique(text, return_counts=True)
         order = np.lexsort((distinct, -frequency, corpus.key_of[distinct]))
         _, first = np.unique(corpus.key_of[distinct][order], return_index=True)
         chosen = distinct[order][first]
-        earliest = np.full(len(corpus.texts), np.iinfo(np.int32).max, dtype=np.int32)
-        np.minimum.at(earliest, text, clip)
+        earliest = np.full(len(distinct), len(members), dtype=np.int64)
+        np.minimum.at(earliest, np.searchsorted(distinct, text), place)
 
-        pairs = np.unique(np.stack([clip - clips.start, column]), axis=1)
-        said = csr_matrix((np.ones(pairs.shape[1], dtype=bool), (pairs[0], pairs[1])), shape=(len(clips), len(keys)))
+        pairs = np.unique(place * len(keys) + column)
+        rows, columns = np.divmod(pairs, len(keys))
+        said = csr_matrix((np.ones(len(pairs), dtype=bool), (rows, columns)), shape=(len(members), len(keys)))
         hashes = np.array([stable_hash(material.seed, corpus.key_names[key]) for key in keys], dtype=np.uint64)
         tie_break = np.empty(len(keys), dtype=np.int64)
         tie_break[np.argsort(hashes, kind="stable")] = np.arange(len(keys))
         return cls(
-            first_clip=clips.start,
+            clips=members,
             texts=chosen.astype(np.int32),
-            sources=earliest[chosen],
+            sources=members[earliest[np.searchsorted(distinct, chosen)]].astype(np.int32),
             said=said,
-            num_clips=np.bincount(pairs[1], minlength=len(keys)).astype(np.int64),
+            num_clips=np.bincount(columns, minlength=len(keys)).astype(np.int64),
             hashes=hashes,
             tie_break=tie_break,
-            words=material.tfidf.weigh(material.word_counts[chosen]),
+            rows=material.similarity.texts(chosen) if NEEDS_ROWS & set(material.protocol.sets) else None,
         )
 
     def said_by(self, block: Sequence[int]) -> NDArray[np.bool_]:
         """bool (len(block), m): the keys in the clip's own context and responses."""
-        dense: NDArray[np.bool_] = self.said[[clip - self.first_clip for clip in block]].toarray()
+        dense: NDArray[np.bool_] = self.said[np.searchsorted(self.clips, block)].toarray()
         return dense
+
+
+def _chosen(
+    material: Material, pool: Pool, kind: str, block: Sequence[int], own: NDArray[np.bool_], k: int
+) -> NDArray[np.int64]:
+    """Columns of the negatives of each clip of the block, the likeliest first: (len(block), at most k - 1)."""
+    size = min(k - 1, own.shape[1])
+    if kind != "mixed":
+        return _lowest(np.where(own, NEVER, _costs(material, pool, kind, block)), size)
+    protocol, taken, parts, left = material.protocol, own.copy(), [], size
+    shares = {"popularity": protocol.popular_share, "cosine": protocol.similar_share, "random": 1.0}
+    for part, share in shares.items():
+        count = min(left, int(share * k + 1e-9))
+        if count:
+            parts.append(_lowest(np.where(taken, NEVER, _costs(material, pool, part, block)), count))
+            np.put_along_axis(taken, parts[-1], True, axis=1)
+            left -= count
+    return np.concatenate(parts, axis=1)
 
 
 def _costs(material: Material, pool: Pool, kind: str, block: Sequence[int]) -> NDArray[np.int64]:
@@ -119,22 +151,11 @@ def _costs(material: Material, pool: Pool, kind: str, block: Sequence[int]) -> N
         mixed = _mix(pool.hashes[None, :] ^ np.array(clips, dtype=np.uint64)[:, None])
         return (mixed >> np.uint64(1)).astype(np.int64)
     if kind == "cosine":
-        similarity = (material.tfidf.weigh(_joined(material, block)) @ pool.words.T).toarray()
-        costs = -np.rint(similarity * QUANTUM).astype(np.int64)
+        similarity = material.similarity.between(material.similarity.contexts(block), pool.rows)
+        costs = -np.rint(similarity * material.similarity.quantum).astype(np.int64)
     else:
         costs = -pool.num_clips[None, :]  # a clip says none of the keys left to it: all who say them are others
     return np.asarray(costs * len(pool.tie_break) + pool.tie_break)
-
-
-def _joined(material: Material, block: Sequence[int]) -> Any:
-    """Word counts of the joined context of each clip."""
-    from scipy.sparse import csr_matrix
-
-    runs = [material.corpus.context.of(clip) for clip in block]
-    bounds = np.concatenate([[0], np.cumsum([len(run) for run in runs])])
-    texts = np.concatenate(runs)
-    shape = (len(block), len(material.corpus.texts))
-    return csr_matrix((np.ones(len(texts)), texts, bounds), shape=shape) @ material.word_counts
 
 
 def _lowest(costs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -152,12 +173,12 @@ def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _item(material: Material, pool: Pool, kind: str, k: int, clip: int, negatives: NDArray[np.int64]) -> Item:
-    clip_id = material.corpus.clip_ids[clip]
-    pairs = [(int(material.truths[clip]), clip)]
-    pairs += [(int(pool.texts[column]), int(pool.sources[column])) for column in negatives]
-    pairs.sort(
-        key=lambda pair: (stable_hash(material.seed, clip_id, kind, material.corpus.texts[pair[0]], "order"), pair)
-    )
+    clip_id, texts = material.corpus.clip_ids[clip], material.corpus.texts
+    pairs = [(truth, clip) for truth in material.truths_of(clip)]
+    negatives = negatives[: k - len(pairs)]
+    pairs += list(zip(pool.texts[negatives].tolist(), pool.sources[negatives].tolist(), strict=True))
+    start = hashing(material.seed, clip_id, kind)
+    pairs.sort(key=lambda pair: (start(texts[pair[0]], "order"), pair))
     return Item(
         clip=clip,
         group_id=f"{clip_id}_{kind}{k}",

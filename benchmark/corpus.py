@@ -38,6 +38,13 @@ class Comments:
     def of(self, clip: int) -> NDArray[np.int32]:
         return self.texts[self.bounds[clip] : self.bounds[clip + 1]]
 
+    def of_many(self, clips: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """The texts of these clips, and for each of them the place of its clip in `clips`."""
+        sizes = self.bounds[clips + 1] - self.bounds[clips]
+        places = np.repeat(np.arange(len(clips)), sizes)
+        within = np.arange(len(places)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return self.texts[self.bounds[clips][places] + within], places
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Corpus:

@@ -58,15 +58,16 @@ def make_groups(material: Material, kind: str, k: int) -> Built:
 
 
 def pools(material: Material, k: int) -> Iterator[tuple[str, Sequence[int]]]:
-    """(name, clip numbers) of what groups of K are made within: each recording, or each category of a split."""
+    """(name, clip numbers) of what groups of K are made within: each recording, category of a split, or split."""
     corpus = material.corpus
-    if material.protocol.pool_of(k) == "recording":
+    pool = material.protocol.pool_of(k)
+    if pool == "recording":
         for _, recording_id, clips in corpus.recordings():
             yield recording_id, clips
         return
     found: dict[tuple[str, str], list[int]] = {}
-    for clip, place in enumerate(zip(corpus.splits, corpus.categories, strict=True)):
-        found.setdefault(place, []).append(clip)
+    for clip, (split, category) in enumerate(zip(corpus.splits, corpus.categories, strict=True)):
+        found.setdefault((split, category if pool == "category" else "all"), []).append(clip)
     for split, category in sorted(found):
         # The hash tells categories apart whose names make one slug.
         name = f"{split}-{slug(category)}-{stable_hash(category) % 0x10000:04x}"
@@ -96,8 +97,11 @@ def _pack(material: Material, kind: str, k: int, rows: list[int], left_out: Coun
     return sorted(sorted(hopeful[row] for row in group) for group in groups)
 
 
-def conflicts_of(material: Material, rows: Sequence[int]) -> NDArray[np.bool_]:
-    """bool (n, n): which of these clips must not share a group."""
+def conflicts_of(material: Material, rows: Sequence[int], *, neighbours: bool = True) -> NDArray[np.bool_]:
+    """bool (n, n): which of these clips must not share a group.
+
+    neighbours: they must not; False tells what that rule alone costs.
+    """
     corpus = material.corpus
     conflicts = np.zeros((len(rows), len(rows)), dtype=bool)
     places: dict[str, list[int]] = {}
@@ -105,7 +109,7 @@ def conflicts_of(material: Material, rows: Sequence[int]) -> NDArray[np.bool_]:
     for position, clip in enumerate(rows):
         places.setdefault(corpus.recording_ids[clip], []).append(position)
         holders.setdefault(material.truth_key(clip), []).append(position)
-    for here in places.values():
+    for here in places.values() if neighbours else ():
         clips = [rows[position] for position in here]
         starts, lengths = corpus.start_ms[clips], corpus.clip_ms[clips]
         near = np.abs(starts[:, None] - starts) <= np.maximum(lengths[:, None], lengths)  # tiles |i - j| <= 1
@@ -126,8 +130,8 @@ def _items(material: Material, group: Sequence[int], group_id: str) -> list[Item
 
 
 def _same_words(material: Material, rows: Sequence[int]) -> NDArray[np.int64]:
-    vectors = material.tfidf.weigh(material.word_counts[material.truths[list(rows)]])
-    return _whole((vectors @ vectors.T).toarray())
+    vectors = material.similarity.texts(material.truths[list(rows)])
+    return _whole(material.similarity.between(vectors, vectors))
 
 
 def _same_frequency(material: Material, rows: Sequence[int]) -> NDArray[np.int64]:

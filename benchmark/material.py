@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from .corpus import Corpus, Said
+from .similarity import Similarity, WordSimilarity, similarity_of
 from .tfidf import TfIdf
-from .truth import NO_TRUTH, draw_truths, generic_keys
+from .truth import NO_TRUTH, draw_other_truths, draw_truths, generic_keys
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from videochat.dataset import Dataset
+    from videochat.workspace import Workspace
 
     from .protocols import Protocol
 
@@ -45,7 +47,15 @@ class Built:
 class Material:
     """corpus: the clips that get candidates; the training split gives frequencies and IDF, nothing else."""
 
-    def __init__(self, corpus: Corpus, train: Corpus | Said, protocol: Protocol, *, seed: int) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        train: Corpus | Said,
+        protocol: Protocol,
+        *,
+        seed: int,
+        similarity: Callable[[Material], Similarity] = WordSimilarity,
+    ) -> None:
         self.corpus = corpus
         self.protocol = protocol
         self.seed = seed
@@ -53,12 +63,29 @@ class Material:
         self.train_counts: Counter[str] = train.key_counts()
         self.generic_keys = generic_keys(self.train_counts, protocol)
         self.truths: NDArray[np.int32] = draw_truths(corpus, seed=seed)
+        self.other_truths: dict[int, tuple[int, ...]] = draw_other_truths(corpus, self.truths, protocol, seed=seed)
+        self.pools: dict[str, Any] = {}  # of chosen negatives, shared by sets of several K
+        self._similarity = similarity
 
     @classmethod
-    def read(cls, dataset: Dataset, splits: Sequence[str], protocol: Protocol, *, seed: int) -> Material:
+    def read(
+        cls,
+        dataset: Dataset,
+        splits: Sequence[str],
+        protocol: Protocol,
+        *,
+        seed: int,
+        workspace: Workspace | None = None,
+    ) -> Material:
         corpus = Corpus.read(dataset, splits)
         train = corpus if tuple(splits) == ("train",) else Said.read(dataset, "train")
-        return cls(corpus, train, protocol, seed=seed)
+        similarity = partial(similarity_of, workspace=workspace, dataset=dataset)
+        return cls(corpus, train, protocol, seed=seed, similarity=similarity)
+
+    @cached_property
+    def similarity(self) -> Similarity:
+        """What the protocol's Cosine sets measure by."""
+        return self._similarity(self)
 
     @cached_property
     def tfidf(self) -> TfIdf:
@@ -85,6 +112,10 @@ class Material:
 
     def clips_with_truth(self, clips: Sequence[int]) -> list[int]:
         return [clip for clip in clips if self.truths[clip] != NO_TRUTH]
+
+    def truths_of(self, clip: int) -> tuple[int, ...]:
+        """Text numbers of the clip's truths, the drawn one first."""
+        return int(self.truths[clip]), *self.other_truths.get(clip, ())
 
     def truth_key(self, clip: int) -> int:
         """The key number of the clip's truth."""

@@ -14,11 +14,16 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from videochat.errors import UsageError
+from videochat.files import digest_json
 from videochat.registry import Registry
 
 Construction = Literal["balanced-groups", "chosen-negatives"]
-Pool = Literal["recording", "category"]
+Pool = Literal["recording", "category", "split"]
+TruthsFrom = Literal["second", "responses"]
+KINDS = ("random", "cosine", "popularity", "mixed")
 Track = Literal["context-end", "at-comment"]
+# Fields that a declaration written before them lacks: left out at their default, so that older digests hold.
+LATE = ("track", "pool", "similarity", "max_truths", "truths_from", "popular_share", "similar_share")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +42,13 @@ class Protocol:
     clip_blind_at_chance: the construction proves that a scorer which ignores the clip is exactly at chance.
     track: where a model's view of a clip ends. "context-end": with the context; "at-comment": before the second in
         which the truth was first said, with the responses until then among the chat (benchmark/views.py).
+    pool: whose comments are candidates: those of the clip's recording, of the recordings of its category, or of its
+        whole split. Never another split's: what was never said in training would give the truth away.
+    similarity: what Cosine measures by: "tfidf", "clip" (the data set's own text embeddings), or a sentence encoder,
+        a folder or a name that transformers knows (benchmark/similarity.py).
+    max_truths, truths_from: other responses that count as truths beside the drawn one, said in the same "second" as it
+        (LiveBot) or among all "responses" of the clip; chosen negatives only.
+    popular_share, similar_share: of the K candidates of kind "mixed"; the rest is random (LiveBot: 20 of 100 each).
     """
 
     name: str
@@ -52,9 +64,16 @@ class Protocol:
     generic_share: float = 0.01
     clip_blind_at_chance: bool = False
     track: Track = "context-end"
+    pool: Pool = "recording"
+    similarity: str = "tfidf"
+    max_truths: int = 1
+    truths_from: TruthsFrom = "second"
+    popular_share: float = 0.2
+    similar_share: float = 0.2
 
     def __post_init__(self) -> None:
-        if not 2 <= self.k <= self.max_k <= self.max_pooled_k or not self.sets or len(set(self.sets)) != len(self.sets):
+        sizes_fit = self.construction == "chosen-negatives" or self.k <= self.max_k <= self.max_pooled_k
+        if not (self.k >= 2 and sizes_fit and self.sets) or len(set(self.sets)) != len(self.sets):
             raise UsageError(
                 f"impossible protocol {self.name!r}", fix="2 <= k <= max_k <= max_pooled_k, sets named once each"
             )
@@ -65,16 +84,51 @@ class Protocol:
             )
         if self.generic_top < 0 or not 0 <= self.generic_share <= 1:
             raise UsageError(f"impossible stratum in protocol {self.name!r}", fix="0 <= generic_share <= 1")
+        self._check_options()
+
+    def _check_options(self) -> None:
+        """Raises UsageError for options that no set can be made with."""
+        where = f"protocol {self.name!r}"
+        if unknown := sorted(set(self.sets) - set(KINDS)):
+            raise UsageError(f"{where} names the sets {unknown}", fix=f"choose of {', '.join(KINDS)}")
+        for name, value, kinds in (("pool", self.pool, Pool), ("truths_from", self.truths_from, TruthsFrom)):
+            if value not in get_args(kinds):
+                raise UsageError(f"{where}: {name} is {value!r}", fix=f"choose one of {', '.join(get_args(kinds))}")
+        if not self.similarity or self.similarity != self.similarity.strip():
+            raise UsageError(f"{where}: similarity is {self.similarity!r}", fix="tfidf, clip, or a sentence encoder")
+        if not 1 <= self.max_truths < self.k:
+            raise UsageError(f"{where}: max_truths is {self.max_truths}", fix=f"from 1 to {self.k - 1}, below k")
+        if not (self.popular_share >= 0 and self.similar_share >= 0 and self.popular_share + self.similar_share <= 1):
+            raise UsageError(f"{where}: popular_share and similar_share are not shares", fix="each >= 0, together <= 1")
+        if self.construction == "balanced-groups" and (self.max_truths > 1 or "mixed" in self.sets):
+            raise UsageError(
+                f"{where}: balanced groups have one truth a clip and no mixed set",
+                fix='construction = "chosen-negatives", or max_truths = 1 and other sets',
+            )
 
     @property
     def label(self) -> str:
-        """How the signature line names it: v1.0, classic-1.0."""
-        return (
-            f"v{self.version}" if self.name == f"v{self.version.partition('.')[0]}" else f"{self.name}-{self.version}"
-        )
+        """How the signature line names it: v1.0, classic-1.0; one that is not built in adds its digest."""
+        own = "" if self.is_built_in else f"+{self.digest[:8]}"
+        if self.name == f"v{self.version.partition('.')[0]}":
+            return f"v{self.version}{own}"
+        return f"{self.name}-{self.version}{own}"
+
+    @property
+    def is_built_in(self) -> bool:
+        return self.name in PROTOCOLS and PROTOCOLS[self.name] == self
+
+    @property
+    def digest(self) -> str:
+        """Of the whole declaration."""
+        return digest_json(self.to_json())
 
     def check_k(self, k: int) -> int:
-        """`k` if sets of that size can be made; UsageError otherwise."""
+        """`k` if sets of that size can be made; UsageError otherwise. Chosen negatives take any K above max_truths."""
+        if self.construction == "chosen-negatives":
+            if k <= max(1, self.max_truths):
+                raise UsageError(f"K = {k} leaves no negatives beside the truths", fix=f"take --k {self.k}")
+            return k
         if not 2 <= k <= self.max_pooled_k:
             raise UsageError(
                 f"K = {k} is not between 2 and {self.max_pooled_k} for protocol {self.name}", fix=f"take --k {self.k}"
@@ -89,7 +143,9 @@ class Protocol:
         return tuple(sorted({self.check_k(size) for size in wanted}))
 
     def pool_of(self, k: int) -> Pool:
-        """Where the candidates of a set of K come from: one recording, or the recordings of a category (of a split)."""
+        """Where the candidates of a set of K come from: one recording, the recordings of a category, or a split."""
+        if self.construction == "chosen-negatives" or self.pool != "recording":
+            return self.pool
         return "recording" if k <= self.max_k else "category"
 
     def set_name(self, kind: str, k: int) -> str:
@@ -99,8 +155,12 @@ class Protocol:
         return f"{kind}{k}"
 
     def to_json(self) -> dict[str, Any]:
+        """The declaration; what was added to it later (LATE) only where it is not the default."""
+        late = {f.name: f.default for f in dataclasses.fields(self) if f.name in LATE}
         return {
-            name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(self).items()
+            if name not in late or value != late[name]
         }
 
     @classmethod
@@ -113,7 +173,21 @@ class Protocol:
         if missing := sorted(needed - set(value)):
             raise UsageError(f"the protocol lacks {missing}", fix="give every field without a default")
         fields: dict[str, Any] = {n: tuple(item) if isinstance(item, list) else item for n, item in value.items()}
+        for f in dataclasses.fields(cls):
+            if f.name in fields and not _fits(fields[f.name], str(f.type)):
+                raise UsageError(f"{f.name} = {value[f.name]!r} is no {f.type}", fix=f"give a value like {f.default!r}")
         return cls(**fields)
+
+
+def _fits(value: object, annotation: str) -> bool:
+    """Whether a value from a file has the type of a field; every annotation that is not named here is a string's."""
+    if annotation.startswith("tuple"):
+        inner = annotation.removeprefix("tuple[").partition(",")[0]
+        return isinstance(value, tuple) and all(_fits(item, inner) for item in value)
+    kinds = {"int": int, "float": (int, float), "bool": bool}
+    if annotation != "bool" and isinstance(value, bool):
+        return False
+    return isinstance(value, kinds.get(annotation, str))
 
 
 PROTOCOLS: Registry[Protocol] = Registry("protocol")
@@ -147,5 +221,21 @@ CLASSIC = PROTOCOLS.add(
         version="1.0",
         summary="one truth and K - 1 chosen negatives, as the field does it; a reversed statistic can win it",
         construction="chosen-negatives",
+    ),
+)
+
+LIVEBOT = PROTOCOLS.add(
+    "livebot",
+    Protocol(
+        name="livebot",
+        version="1.0",
+        summary="LiveBot's 100 candidates, repaired: up to five truths of one second, popular, similar and random ones;"
+        " reversed statistics can win it",
+        construction="chosen-negatives",
+        sets=("mixed",),
+        k=100,
+        cutoffs=(1, 5, 10),
+        pool="split",
+        max_truths=5,
     ),
 )

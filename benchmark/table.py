@@ -85,6 +85,14 @@ def heading(info: Json) -> str:
     return f"{simulated}{part}protocol {info['protocol_label']}, test clips, split by {info['split_by']}"
 
 
+def golden_constant(rows: Sequence[Json], set_name: str) -> dict[str, float]:
+    """What all ties get on a set: chance, also where clips have several truths; {} in a run without golden scorers."""
+    for row in rows:
+        if (row["model"], row["set"], row["stratum"]) == ("golden-constant", set_name, "all"):
+            return {name: figure["value"] for name, figure in row["metrics"].items() if figure["value"] is not None}
+    return {}
+
+
 def notes(info: Json, metrics: Json) -> list[str]:
     """What must stand under the table: chance, marks, intervals, what was skipped or failed, signatures."""
     rows = metrics["rows"]
@@ -92,11 +100,11 @@ def notes(info: Json, metrics: Json) -> list[str]:
     headline = [sizes[name] for name in headline_sets(rows)]
     lines = []
     if headline:
-        k = headline[0]["k"]
+        by_chance, k = golden_constant(rows, headline[0]["set"]), headline[0]["k"]
+        recall = by_chance.get("R@1", Recall(1).chance(k))
+        reciprocal = by_chance.get("MRR", RECIPROCAL_RANK.chance(k))
         clips = ", ".join(f"{row['set']} {row['num_clips']}" for row in headline)
-        lines.append(
-            f"chance: R@1 {short(Recall(1).chance(k))}, MRR {short(RECIPROCAL_RANK.chance(k))}. clips: {clips}"
-        )
+        lines.append(f"chance: R@1 {short(recall)}, MRR {short(reciprocal)}. clips: {clips}")
     if pooled := info.get("pools"):
         sets = ", ".join(sorted(pooled))
         lines.append(f"{sets}: groups pool the recordings of a category; knowing the stream is worth something there")

@@ -28,13 +28,18 @@ NO_TRUTH = -1
 
 def eligible_responses(corpus: Corpus, clip: int) -> list[int]:
     """Text numbers of the responses that may be the truth of `clip`, in order of (time, text), repeats kept."""
+    return [text for _, text in eligible_with_times(corpus, clip)]
+
+
+def eligible_with_times(corpus: Corpus, clip: int) -> list[tuple[int, int]]:
+    """The same as pairs (time in ms, text number)."""
     own_context = set(corpus.key_of[corpus.context.of(clip)].tolist())
     bounds = corpus.responses.bounds
     times = corpus.responses.times_ms[bounds[clip] : bounds[clip + 1]].tolist()
     said = sorted(zip(times, corpus.responses.of(clip).tolist(), strict=True))  # equal times: by text, not by arrival
     return [
-        text
-        for _, text in said
+        (time_ms, text)
+        for time_ms, text in said
         if (number := int(corpus.key_of[text])) not in own_context
         and num_alphanumeric(corpus.key_names[number]) >= MIN_ALPHANUMERIC
     ]
@@ -48,6 +53,36 @@ def draw_truths(corpus: Corpus, *, seed: int) -> NDArray[np.int32]:
             draw = stable_hash(seed, corpus.recording_ids[clip], int(corpus.start_ms[clip]), "truth")
             truths[clip] = eligible[draw % len(eligible)]
     return truths
+
+
+def draw_other_truths(
+    corpus: Corpus, truths: NDArray[np.int32], protocol: Protocol, *, seed: int
+) -> dict[int, tuple[int, ...]]:
+    """clip -> the text numbers of its further truths, where it has some; none where the protocol has one truth a clip.
+
+    Drawn by hash among the eligible responses of other keys, each key once, that were said in the same second as the
+    truth (in a second in which the truth was said, should it have been said twice) or anywhere in the responses.
+    """
+    found: dict[int, tuple[int, ...]] = {}
+    for clip in range(len(corpus) if protocol.max_truths > 1 else 0):
+        if truths[clip] == NO_TRUTH:
+            continue
+        said = eligible_with_times(corpus, clip)
+        seconds = {time_ms // 1000 for time_ms, text in said if text == truths[clip]}
+        taken = {int(corpus.key_of[truths[clip]])}
+        others = []
+        for _, text in sorted(
+            (stable_hash(seed, corpus.clip_ids[clip], corpus.texts[text], "also"), text)
+            for text in {
+                text for time_ms, text in said if protocol.truths_from == "responses" or time_ms // 1000 in seconds
+            }
+        ):
+            if (key := int(corpus.key_of[text])) not in taken and len(others) < protocol.max_truths - 1:
+                taken.add(key)
+                others.append(text)
+        if others:
+            found[clip] = tuple(others)
+    return found
 
 
 def generic_keys(train_counts: Counter[str], protocol: Protocol) -> frozenset[str]:

@@ -16,7 +16,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,6 +157,18 @@ def stable_hash(*parts: object) -> int:
     """A 64-bit hash of the parts' texts, equal on every machine and run: the source of all key-free draws."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def hashing(*first: object) -> Callable[..., int]:
+    """`stable_hash` of parts that begin alike: hashing(a, b)(c) == stable_hash(a, b, c), at half the cost."""
+    start = hashlib.blake2b("".join(f"{part}\x1f" for part in first).encode(), digest_size=8)
+
+    def finish(*parts: object) -> int:
+        hasher = start.copy()
+        hasher.update("\x1f".join(str(part) for part in parts).encode())
+        return int.from_bytes(hasher.digest(), "big")
+
+    return finish
 
 
 def write_parquet(

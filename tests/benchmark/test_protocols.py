@@ -10,8 +10,8 @@ from videochat.benchmark.protocols import PROTOCOLS, Protocol
 from videochat.errors import UsageError
 
 
-def test_the_two_protocols_are_there_and_v1_is_what_proves_its_claim() -> None:
-    assert list(PROTOCOLS) == ["v1", "v1-at-comment", "classic"]
+def test_the_protocols_are_there_and_v1_is_what_proves_its_claim() -> None:
+    assert list(PROTOCOLS) == ["v1", "v1-at-comment", "classic", "livebot"]
     assert PROTOCOLS["v1"].label == "v1.0"
     assert PROTOCOLS["classic"].label == "classic-1.0"
     assert PROTOCOLS["v1"].clip_blind_at_chance
@@ -26,7 +26,7 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
         PROTOCOLS["v1"].set_name("plausible", 10)
 
 
-@pytest.mark.parametrize("name", ["v1", "classic"])
+@pytest.mark.parametrize("name", ["v1", "v1-at-comment", "classic", "livebot"])
 def test_a_declaration_survives_json(name: str) -> None:
     assert Protocol.from_json(PROTOCOLS[name].to_json()) == PROTOCOLS[name]
 

@@ -86,14 +86,14 @@ def _options(settings: tuple[str, ...], seed: int | None) -> dict[str, Any]:
     type=click.IntRange(min=2),
     metavar="N",
     multiple=True,
-    default=(10,),
-    show_default="10",
-    help="Candidates a clip; may be given several times. K = 10 is the headline.",
+    help="Candidates a clip; may be given several times.  [default: the protocol's, 10 for v1, its headline]",
 )
 @click.option("--limit", type=click.IntRange(min=1), hidden=True)
 @dry_run_option
 @json_option
-@example("videochat candidates --protocol v1\nvideochat candidates --k 10 --k 100")
+@example(
+    "videochat candidates --protocol v1\nvideochat candidates --k 10 --k 100\nvideochat candidates --protocol my.toml"
+)
 def candidates(
     data: Path, protocol: str | None, sizes: tuple[int, ...], limit: int | None, dry_run: bool, as_json: bool
 ) -> int:
@@ -101,9 +101,13 @@ def candidates(
 
     Three sets of each size: random, cosine and popularity. They are hashed and shuffled, and carry the digest of their
     shards. From K = 100 on, v1 makes its groups of the recordings of a category, and the sets say so.
+
+    A protocol of your own is a TOML or JSON file (--protocol my.toml): several truths a clip, negatives of the
+    recording, the category or the split, similar by TF-IDF, CLIP or a sentence encoder. docs/protocols.md has its
+    fields.
     """
     from videochat.benchmark.candidates import build_candidates, describe, plan_candidates
-    from videochat.benchmark.protocols import PROTOCOLS
+    from videochat.benchmark.protocol_files import resolve
 
     workspace, dataset = _opened(data)
     protocol = protocol or workspace.settings.protocol
@@ -111,12 +115,13 @@ def candidates(
         raise UsageError("candidate sets are made whole or not at all", fix="pass --limit to `videochat bench`")
     if protocol == released.NAME:
         return released.candidates_released(workspace, dataset, sizes=sizes, dry_run=dry_run, as_json=as_json)
-    sizes = PROTOCOLS[protocol].sizes(sizes)
+    declared = resolve(protocol, workspace)
+    sizes = declared.sizes(sizes or None)
     if dry_run:
         emit_plan("candidates", plan_candidates(dataset, sizes), as_json)
         return 0
     with workspace.lock():
-        sets = build_candidates(workspace, dataset, protocol, k=sizes)
+        sets = build_candidates(workspace, dataset, declared, k=sizes)
     emit(sets.manifest, as_json, describe(sets))
     return 0
 
@@ -290,12 +295,12 @@ def named_scores(files: tuple[Path, ...], names: tuple[str, ...]) -> dict[str, P
 def _planned_sets(workspace: Workspace, dataset: Dataset, protocol: str) -> CandidateSets:
     """The candidate sets that `bench` would rank; those that are not there yet are made in memory alone."""
     from videochat.benchmark.candidates import assemble, load_candidates
-    from videochat.benchmark.protocols import PROTOCOLS
+    from videochat.benchmark.protocol_files import resolve
 
     try:
         return load_candidates(workspace, dataset, protocol)
     except (MissingInput, Mismatch):
-        return assemble(workspace, dataset, PROTOCOLS[protocol])
+        return assemble(workspace, dataset, resolve(protocol, workspace))
 
 
 @click.command()

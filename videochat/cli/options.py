@@ -36,7 +36,8 @@ device_option = click.option(
     "--device", type=click.Choice(["cpu", "cuda", "auto"]), default="auto", show_default=True, help="Where to compute."
 )
 protocol_option = click.option(
-    "--protocol", help="v1, v1-at-comment, classic or released-2025.  [default: the workspace's, v1]"
+    "--protocol",
+    help="v1, v1-at-comment, classic, livebot, released-2025, or a TOML or JSON file.  [default: the workspace's, v1]",
 )
 
 

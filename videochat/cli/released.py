@@ -31,7 +31,7 @@ def candidates_released(
     from videochat.benchmark.released.files import build_lists
     from videochat.benchmark.released.protocol import RELEASED
 
-    if tuple(sizes) != (RELEASED.k,):
+    if sizes and tuple(sizes) != (RELEASED.k,):
         raise UsageError(f"{NAME} has {RELEASED.k} candidates a clip", fix=f"leave out --k, or pass --k {RELEASED.k}")
     if dry_run:
         data = ReleasedDataset(dataset, RELEASED, seed=workspace.settings.seed)
