@@ -4,7 +4,8 @@ weights = softmax over frames of (sum over comments of similarity(frame, comment
 
 `semantic` that softmax; `max` its limit, the one most similar frame; `mean` equal weights; `oracle` equal weights on
 the frames of the clip's focal event (simulated data only). Without context comments `semantic` is the mean, as all
-similarities are zero.
+similarities are zero. `attention` is learned from scratch instead: a query from the chat's own encoding against keys
+from the frames, in the model.
 
 Legend: B clips, N frames, C context comments, D width of CLIP.
 """
@@ -15,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-POOLINGS = ("semantic", "mean", "max", "none", "all", "oracle")
+POOLINGS = ("semantic", "mean", "max", "attention", "none", "all", "oracle")
+ALIASES = {"uniform": "mean"}
 WEIGHTINGS = ("cosine", "dot")
 AGGREGATIONS = ("sum", "mean", "recency")
 HALF_LIFE_COMMENTS = 5  # aggregation "recency": a comment counts half as much as one 5 places later (our choice)
@@ -44,6 +46,12 @@ def similarity(
         weight_BC = real_BC
     context_BD = torch.einsum("bcd,bc->bd", comments_BCD, weight_BC)  # the sum of products is the product of the sum
     return torch.einsum("bnd,bd->bn", frames_BND, context_BD)
+
+
+def attention_weights(query_BW: Tensor, keys_BNW: Tensor, mask_BN: Tensor) -> Tensor:
+    """Scaled dot-product attention of one query over the frames (B, N) (Vaswani et al. 2017, §3.2.1)."""
+    logits_BN = torch.einsum("bnw,bw->bn", keys_BNW, query_BW) / keys_BNW.shape[-1] ** 0.5
+    return masked_softmax(logits_BN, mask_BN)
 
 
 def masked_softmax(logits_BN: Tensor, mask_BN: Tensor) -> Tensor:

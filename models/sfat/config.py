@@ -11,10 +11,11 @@ from transformers import PretrainedConfig
 
 from videochat.errors import UsageError
 
-from ..frame_pooling import AGGREGATIONS, POOLINGS, WEIGHTINGS
+from ..frame_pooling import AGGREGATIONS, ALIASES, POOLINGS, WEIGHTINGS
 from ..gate import GATES
 
 ORDERS = ("text_video", "video_text")
+CONTEXT_POSITIONS = ("recency", "none")
 FRAME_TEMPERATURE = 0.1  # as in the released code (FACTS §1); the description leaves it open
 TRANSCRIPTS = ("off", *GATES)
 GATE_COST = 0.01  # nats; far below what a stream that helps is worth, enough to shut one that does not (README.md)
@@ -35,13 +36,16 @@ class SfatConfig(PretrainedConfig):
     vocab_size, pad_token_id, bos_token_id, eos_token_id: of the tokenizer. clip_dim: width of the CLIP features.
     width, num_heads, num_*_layers, feed_forward_width (0: four times the width), dropout: the transformer. The
     multimodal encoder (fusion) is off with num_fusion_layers = 0.
-    pooling: "semantic" (the model), "mean", "max" (the most similar frame), "none" (text only), "all" (every frame
-    stays a memory vector), "oracle" (the focal event of simulated data).
+    pooling: "semantic" (the model), "mean" (or "uniform"), "max" (the most similar frame), "attention" (weights learned
+    from scratch, a query from the chat against the frames), "none" (text only), "all" (every frame stays a memory
+    vector), "oracle" (the focal event of simulated data).
     frame_temperature: of the softmax over frames (`temperature` is generation's word); learn_temperature makes it a
     parameter that starts there.
     weighting: "cosine" or "dot"; aggregation over comments: "sum", "mean" or "recency".
     cross_attention_order: "text_video" (the description) or "video_text".
     max_context_comments: the latest so many count; max_comment_tokens, max_response_tokens: longer ones are cut.
+    context_positions: "recency" tells the model how many comments ago each was written, "none" leaves them a set, as in
+    the released code; stored only where it is "none".
     transcript: "off", or the kind of gate (`videochat.models.gate`) before which the decoder reads what was said:
     "scalar", "position", or "open" (no gate). max_transcript_tokens: the latest so many count. gate_cost: what a wholly
     open gate costs in training, in nats a token. Where transcript is "off" the three are not stored: such a
@@ -49,6 +53,7 @@ class SfatConfig(PretrainedConfig):
     """
 
     model_type = "sfat"
+    context_positions = "recency"
     transcript = "off"
     max_transcript_tokens = 98  # as TTE (FACTS §4: 100 with begin and end)
     gate_cost = GATE_COST
@@ -75,6 +80,7 @@ class SfatConfig(PretrainedConfig):
         max_comment_tokens: int = 24,
         max_response_tokens: int = 48,
         max_frames: int = 40,
+        context_positions: str = "recency",
         transcript: str = "off",
         max_transcript_tokens: int = 98,
         gate_cost: float = GATE_COST,
@@ -83,8 +89,10 @@ class SfatConfig(PretrainedConfig):
         eos_token_id: int = 2,
         **kwargs: Any,
     ) -> None:
+        pooling = ALIASES.get(pooling, pooling)
         for name, value, known in (
             ("pooling", pooling, POOLINGS),
+            ("context_positions", context_positions, CONTEXT_POSITIONS),
             ("weighting", weighting, WEIGHTINGS),
             ("aggregation", aggregation, AGGREGATIONS),
             ("cross_attention_order", cross_attention_order, ORDERS),
@@ -135,6 +143,8 @@ class SfatConfig(PretrainedConfig):
         self.max_comment_tokens = max_comment_tokens
         self.max_response_tokens = max_response_tokens
         self.max_frames = max_frames
+        if context_positions != "recency":
+            self.context_positions = context_positions
         if transcript != "off":
             self.transcript = transcript
             self.max_transcript_tokens = max_transcript_tokens
@@ -162,6 +172,6 @@ class SfatConfig(PretrainedConfig):
         said = frozenset() if self.transcript == "off" else frozenset({"transcript"})
         if self.pooling == "none":
             return said
-        if self.pooling in ("mean", "all", "oracle"):
+        if self.pooling in ("mean", "attention", "all", "oracle"):
             return said | {"frames"}
         return said | {"frames", "text_embeddings"}

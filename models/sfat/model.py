@@ -23,7 +23,7 @@ from transformers.utils.generic import ModelOutput
 from ..answering import AnsweringModel
 from ..decoder import Decoder, Memory
 from ..encoder import ContextEncoder, SummedLoss, TokenEmbedding
-from ..frame_pooling import frame_weights
+from ..frame_pooling import attention_weights, frame_weights
 from ..gate import Gate, recorded
 from ..layers import EncoderLayer, attend_masked
 from ..packing import pack
@@ -61,7 +61,8 @@ class SfatModel(AnsweringModel):
         common = {"width": width, "num_heads": config.num_heads, "hidden_width": config.feed_forward_width}
         self.embedding = TokenEmbedding(config.vocab_size, width)
         self.context_encoder = ContextEncoder(**common, num_layers=config.num_context_layers, dropout=config.dropout)
-        self.recency = nn.Embedding(config.max_context_comments, width)  # row 0: the latest comment
+        if config.context_positions == "recency":
+            self.recency = nn.Embedding(config.max_context_comments, width)  # row 0: the latest comment
         self.kind = nn.Embedding(2, width)
         self.absent = nn.Embedding(2, width)  # stands for an empty chat, an empty video
         if config.pooling != "none":
@@ -69,6 +70,8 @@ class SfatModel(AnsweringModel):
             self.video_norm = nn.LayerNorm(width)
             if config.pooling == "all":
                 self.frame_age = nn.Embedding(config.max_frames, width)
+            if config.pooling == "attention":
+                self.frame_query, self.frame_key = nn.Linear(width, width), nn.Linear(width, width)
             if config.learn_temperature:
                 self.log_temperature = nn.Embedding(1, 1)
         self.fusion = nn.ModuleList(EncoderLayer(*shape, config.dropout) for _ in range(config.num_fusion_layers))
@@ -97,8 +100,10 @@ class SfatModel(AnsweringModel):
     # -- encoding a batch of clips
 
     def weigh_frames(self, batch: dict[str, Tensor]) -> Tensor:
-        """The weights of the frames (B, N), from frozen CLIP features."""
+        """The weights of the frames (B, N), from frozen CLIP features; of pooling "attention", from what was learned."""
         config = self.config
+        if config.pooling == "attention":
+            return self._attend_frames(batch, *self._text_memory(batch))
         learned = config.learn_temperature and config.pooling != "none"
         return frame_weights(
             config.pooling,
@@ -112,12 +117,26 @@ class SfatModel(AnsweringModel):
             focal_mask_BN=batch.get("focal_mask"),
         )
 
+    def _attend_frames(self, batch: dict[str, Tensor], text_BCW: Tensor, text_mask_BC: Tensor) -> Tensor:
+        real_BC = text_mask_BC.to(text_BCW.dtype)
+        chat_BW = torch.einsum("bcw,bc->bw", text_BCW, real_BC) / real_BC.sum(1, keepdim=True).clamp(min=1)
+        keys_BNW = self.frame_key(self._project(batch["frames"]))
+        return attention_weights(self.frame_query(chat_BW), keys_BNW, batch["frame_mask"])
+
+    def _project(self, video_BMD: Tensor) -> Tensor:
+        """CLIP vectors in the model's width; unit vectors of D numbers are brought to unit size a number first, as the
+        rest of the network is."""
+        projected: Tensor = self.video_norm(self.video_projection(video_BMD * math.sqrt(self.config.clip_dim)))
+        return projected
+
     def _text_memory(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         mask_BC = batch["comment_mask"]
         vectors_UW = self.context_encoder.comments(self.embedding, batch["comment_ids"], batch["comment_lengths"])
         comments_BCW = vectors_UW.index_select(0, batch["comment_index"].flatten()).unflatten(0, mask_BC.shape)
-        age_BC = (mask_BC.sum(1, keepdim=True) - mask_BC.cumsum(1)).clamp(0, self.config.max_context_comments - 1)
-        return self._or_absent(comments_BCW + self.recency(age_BC), mask_BC, TEXT)
+        if self.config.context_positions == "recency":
+            age_BC = (mask_BC.sum(1, keepdim=True) - mask_BC.cumsum(1)).clamp(0, self.config.max_context_comments - 1)
+            comments_BCW = comments_BCW + self.recency(age_BC)
+        return self._or_absent(comments_BCW, mask_BC, TEXT)
 
     def _video_memory(self, batch: dict[str, Tensor], weights_BN: Tensor) -> tuple[Tensor, Tensor]:
         frames_BND, mask_BN = batch["frames"], batch["frame_mask"]
@@ -128,8 +147,7 @@ class SfatModel(AnsweringModel):
                 torch.einsum("bnd,bn->bd", frames_BND, weights_BN)[:, None],
                 mask_BN.any(1, keepdim=True),
             )
-        # unit vectors of D numbers are brought to unit size a number, as the rest of the network is
-        video_BMW = self.video_norm(self.video_projection(video_BMD * math.sqrt(self.config.clip_dim)))
+        video_BMW = self._project(video_BMD)
         if self.config.pooling == "all":
             video_BMW = video_BMW + self.frame_age(batch["frame_age"].clamp(0, self.config.max_frames - 1))
         return self._or_absent(video_BMW, mask_BN, VIDEO)
@@ -157,7 +175,8 @@ class SfatModel(AnsweringModel):
         num_text = text_mask.shape[1]
         joined, mask, weights = text_BCW, text_mask, None
         if self.config.pooling != "none":
-            weights = self.weigh_frames(batch)
+            learned = self.config.pooling == "attention"
+            weights = self._attend_frames(batch, text_BCW, text_mask) if learned else self.weigh_frames(batch)
             video_BMW, video_mask = self._video_memory(batch, weights)
             joined, mask = torch.cat([text_BCW, video_BMW], 1), torch.cat([text_mask, video_mask], 1)
         for layer in self.fusion:

@@ -13,7 +13,8 @@ from videochat.commenter import ClipScores, Commenter, view
 from videochat.models.batches import empty_view
 
 TOLERANCE = 1e-5
-SFAT = [{"pooling": pooling} for pooling in ("semantic", "mean", "max", "none", "all", "oracle")] + [
+SFAT = [{"pooling": pooling} for pooling in ("semantic", "mean", "max", "attention", "none", "all", "oracle")] + [
+    {"pooling": "uniform", "context_positions": "none"},
     {"pooling": "semantic", "learn_temperature": True, "weighting": "dot", "aggregation": "recency"},
     {"pooling": "all", "cross_attention_order": "video_text", "num_fusion_layers": 0, "aggregation": "mean"},
     {"pooling": "semantic", "transcript": "scalar"},
