@@ -69,7 +69,7 @@ def pretrain(
     """
     from safetensors.torch import save_file
 
-    digest = digest_json({"format": FORMAT, "seed": seed, "settings": vars(settings), **identity})[:12]
+    digest = digest_json({"format": FORMAT, "seed": seed, "settings": settings.told(), **identity})[:12]
     home = folder / f"mlm-{digest}"
     with _one_at_a_time(home):
         if (known := _finished(model, home)) is not None:
@@ -96,7 +96,7 @@ def pretrain(
         tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
         with atomic_path(home / "model.safetensors") as temporary:
             save_file(tensors, temporary, metadata={"format": "pt"})
-        info = {"identity": identity, "seed": seed, "settings": vars(settings), "log": result.log}
+        info = {"identity": identity, "seed": seed, "settings": settings.told(), "log": result.log}
         write_json(home / "mlm.json", {**info, "sha256": digest_file(home / "model.safetensors")})
         (home / "state.safetensors").unlink(missing_ok=True)
         return result.log

@@ -21,7 +21,6 @@ from .batches import comment_text
 from .encoder import ContextEncoder, MlmModel, TokenEmbedding
 from .layers import initialise
 from .tokenizer import canonical, encoder_of
-from .training import StageSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -91,16 +90,12 @@ def pretrain_encoder(
     log = mlm.pretrain(
         pretrained,
         [encode(*text, max_tokens) for text in texts],
-        settings=StageSettings(
-            epochs=settings.mlm_epochs,
-            batch_size=settings.mlm_batch_size,
-            learning_rate=settings.mlm_learning_rate,
-            weight_decay=settings.weight_decay,
-        ),
+        settings=settings.mlm,
         seed=context.seed,
         identity=identity,
         folder=context.checkpoint.parent,
         device=context.device,
+        mask_id=int(tokenizer.mask_token_id),  # type: ignore[arg-type]
     )
     embedding.load_state_dict(pretrained.embedding.state_dict())
     encoder.load_state_dict(pretrained.encoder.state_dict())

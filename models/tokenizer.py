@@ -18,6 +18,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from videochat.errors import MissingInput, UsageError
 from videochat.schema import Comment
 
 SPECIAL = ("[PAD]", "[BOS]", "[EOS]", "[MASK]")
@@ -39,7 +40,7 @@ def train_tokenizer(comments: Iterable[Comment], *, vocab_size: int) -> PreTrain
     for comment in comments:
         texts[comment.text] += 1
         emotes.update(comment.emotes)
-    chosen = sorted(code for code, count in emotes.most_common(MAX_EMOTES) if count >= MIN_EMOTE_COUNT)
+    chosen = _frequent(emotes)
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -54,6 +55,42 @@ def train_tokenizer(comments: Iterable[Comment], *, vocab_size: int) -> PreTrain
     tokenizer.train_from_iterator((text for text in sorted(texts) for _ in range(texts[text])), trainer)
     tokenizer.add_tokens([AddedToken(emote_token(code), normalized=False, lstrip=True) for code in chosen])
     return wrap(tokenizer)
+
+
+def _frequent(emotes: Counter[str]) -> list[str]:
+    return sorted(code for code, count in emotes.most_common(MAX_EMOTES) if count >= MIN_EMOTE_COUNT)
+
+
+def pretrained_tokenizer(name: str, comments: Iterable[Comment]) -> PreTrainedTokenizerFast:
+    """A tokenizer of transformers by name or local folder, with the frequent emotes of `comments` as whole tokens.
+
+    [CLS] and [SEP] serve as begin and end where it has no others; what is missing of begin, end, padding and mask is
+    added. Raises MissingInput if it cannot be had, UsageError if it is not a fast one. None of its own code is run.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        found = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, KeyError) as error:
+        why = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        fix = "give a local folder with tokenizer.json, or leave out --set tokenizer= to train one on the chat"
+        raise MissingInput(f"no tokenizer {name!r}: {why}", fix=fix) from error
+    if not isinstance(found, PreTrainedTokenizerFast):
+        raise UsageError(f"{name} has no fast tokenizer", fix="take one with a tokenizer.json")
+    roles = {
+        "pad_token": found.pad_token or SPECIAL[PAD],
+        "bos_token": found.bos_token or found.cls_token or SPECIAL[BOS],
+        "eos_token": found.eos_token or found.sep_token or SPECIAL[EOS],
+        "mask_token": found.mask_token or SPECIAL[MASK],
+    }
+    backend: Tokenizer = Tokenizer.from_str(found.backend_tokenizer.to_str())
+    backend.no_padding()
+    backend.no_truncation()
+    backend.add_special_tokens([token for token in roles.values() if backend.token_to_id(token) is None])
+    codes = _frequent(Counter(code for comment in comments for code in comment.emotes))
+    backend.add_tokens([AddedToken(emote_token(code), normalized=False, lstrip=True) for code in codes])
+    unknown = {"unk_token": found.unk_token} if found.unk_token else {}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False, **roles, **unknown)
 
 
 def wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:

@@ -29,8 +29,11 @@ from videochat.errors import UsageError, VideochatError
 from videochat.files import atomic_path, digest_json, stable_hash
 from videochat.progress import progress, say
 
+from . import run_log
+
 Batch = dict[str, Tensor]
 MakeBatch = Callable[[np.ndarray, np.random.Generator], Batch]
+PRECISIONS = ("auto", "float32", "bf16")
 STATE_KEY = "state"  # the one metadata key: several would be written in an order of their own (FACTS §10)
 
 
@@ -38,7 +41,9 @@ STATE_KEY = "state"  # the one metadata key: several would be written in an orde
 class StageSettings:
     """How one stage trains. epochs: passes over the items; patience: stop after so many evaluations without a
     better dev loss (0: never); max_minutes: stop then, whatever was reached (0: no limit; the only setting that makes
-    the result depend on the machine); save_minutes: besides the end of each epoch, save the state so often."""
+    the result depend on the machine); save_minutes: besides the end of each epoch, save the state so often. precision:
+    of the products, "float32", "bf16" or "auto", which is bf16 on a GPU that has it and float32 elsewhere; weights,
+    optimiser, state and checkpoint are float32 in all."""
 
     epochs: int = 20
     batch_size: int = 64
@@ -49,6 +54,7 @@ class StageSettings:
     patience: int = 0
     max_minutes: float = 0.0
     save_minutes: float = 5.0
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         for name, fits, wanted in (
@@ -64,11 +70,26 @@ class StageSettings:
                 raise UsageError(
                     f"impossible training setting: {name} is {getattr(self, name)}", fix=f"make it {wanted}"
                 )
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"precision is {self.precision!r}", fix=f"choose one of {', '.join(PRECISIONS)}")
+
+    def told(self) -> dict[str, Any]:
+        """The settings for digests and files. One that came later stands there only where it is not the default, so
+        that what was trained before it existed is still known as current."""
+        return {name: value for name, value in vars(self).items() if (name, value) != ("precision", "auto")}
+
+    def uses_bf16(self, device: str) -> bool:
+        """Raises UsageError where bf16 is asked for and the device has none."""
+        has = device == "cpu" or torch.cuda.is_bf16_supported()
+        if self.precision == "bf16" and not has:
+            raise UsageError(f"precision is bf16, which {device} does not have", fix="take float32 or auto")
+        return self.precision == "bf16" or (self.precision == "auto" and device != "cpu" and has)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageResult:
-    """log: one row an epoch {"stage", "epoch", "step", "train_loss", "dev_loss", "learning_rate"}, losses a token.
+    """log: one row an epoch {"stage", "epoch", "step", "train_loss", "dev_loss", "learning_rate"}, losses a token, and
+    "dev_mrr" where the best epoch is chosen by it.
     best_epoch: the epoch whose weights the model now holds (the last one where nothing was evaluated)."""
 
     log: list[dict[str, Any]]
@@ -117,6 +138,7 @@ def run_stage(
     state_path: Path | None = None,
     device: str = "cpu",
     origin: str = "",
+    rank: Callable[[nn.Module], float] | None = None,
 ) -> StageResult:
     """Train `model` in place on items 0 .. num_items - 1; it ends with the weights of the best epoch on dev.
 
@@ -124,9 +146,12 @@ def run_stage(
     evaluate: the dev loss a token, in eval mode without gradients; None: keep the last epoch.
     state_path: the state of an unfinished run is saved there and taken up again if it fits; the caller removes it.
     origin: digest of the data and of all that the other arguments do not tell; a state of another one does not fit.
+    rank: a figure of dev to choose the best epoch by instead of the loss, higher is better (MRR).
     """
     with deterministic():
-        return _Stage(model, stage, num_items, make_batch, evaluate, settings, seed, state_path, device, origin).run()
+        return _Stage(
+            model, stage, num_items, make_batch, evaluate, settings, seed, state_path, device, origin, rank
+        ).run()
 
 
 class _Stage:
@@ -142,18 +167,20 @@ class _Stage:
         state_path: Path | None,
         device: str,
         origin: str,
+        rank: Callable[[nn.Module], float] | None,
     ) -> None:
         from accelerate import Accelerator, DistributedDataParallelKwargs
+        from accelerate.state import AcceleratorState
 
-        bf16 = device != "cpu" and torch.cuda.is_bf16_supported()
+        precision = "bf16" if settings.uses_bf16(device) else "no"
+        if AcceleratorState._shared_state.get("_mixed_precision", precision) != precision:
+            AcceleratorState._reset_state()  # it keeps one precision a process, and two trainings may have two
         # queries to a memory of one vector cannot matter and get no gradient
         parallel = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self.accelerator = Accelerator(
-            cpu=device == "cpu", mixed_precision="bf16" if bf16 else "no", kwargs_handlers=[parallel]
-        )
+        self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision, kwargs_handlers=[parallel])
         self.plain = model.to(self.accelerator.device)
         self.stage, self.seed, self.settings, self.state_path = stage, seed, settings, state_path
-        self.num_items, self.make_batch, self.evaluate = num_items, make_batch, evaluate
+        self.num_items, self.make_batch, self.evaluate, self.rank = num_items, make_batch, evaluate, rank
         self.steps_per_epoch = math.ceil(num_items / settings.batch_size)
         self.num_steps = self.steps_per_epoch * settings.epochs
         groups = [
@@ -171,7 +198,7 @@ class _Stage:
                 "origin": origin,
                 "seed": seed,
                 "num_items": num_items,
-                "settings": {k: v for k, v in vars(settings).items() if k not in ("max_minutes", "save_minutes")},
+                "settings": {k: v for k, v in settings.told().items() if k not in ("max_minutes", "save_minutes")},
                 "shapes": {name: list(p.shape) for name, p in model.named_parameters()},
             }
         )
@@ -187,6 +214,7 @@ class _Stage:
                 loss = self._train_step()
                 bar.update(1)
                 bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+                run_log.write(self.stage, self.step, {"loss": loss})
                 now = time.monotonic()
                 if self.step % self.steps_per_epoch == 0:
                     self._end_epoch()
@@ -197,6 +225,8 @@ class _Stage:
                 if due and self.state_path is not None:
                     self._save()
                     saved = now
+        for name in ("forward", "_original_forward"):  # Accelerate's wrapper of bf16 would stay on the model
+            vars(self.plain).pop(name, None)
         if self.best is not None:
             self.plain.load_state_dict(self.best)
         self.plain.eval()
@@ -238,14 +268,16 @@ class _Stage:
 
     def _end_epoch(self) -> None:
         epoch = self.step // self.steps_per_epoch - 1
-        dev_loss = None
+        dev_loss = dev_mrr = None
         if self.evaluate is not None:
             self.plain.eval()
             with torch.no_grad():
                 dev_loss = self.evaluate(self.plain)
+                dev_mrr = None if self.rank is None else self.rank(self.plain)
             self.plain.train()
-            if dev_loss < self.best_loss:
-                self.best_loss, self.best_epoch, self.bad = dev_loss, epoch, 0
+            judged = dev_loss if dev_mrr is None else -dev_mrr
+            if judged < self.best_loss:
+                self.best_loss, self.best_epoch, self.bad = judged, epoch, 0
                 self.best = {name: value.detach().clone() for name, value in self.plain.state_dict().items()}
             else:
                 self.bad += 1
@@ -257,8 +289,11 @@ class _Stage:
                 "train_loss": round(self.sums[0] / max(1.0, self.sums[1]), 6),
                 "dev_loss": None if dev_loss is None else round(dev_loss, 6),
                 "learning_rate": learning_rate_at(self.step - 1, self.num_steps, self.settings),
+                **({} if dev_mrr is None else {"dev_mrr": round(dev_mrr, 6)}),
             }
         )
+        figures = {name: self.log[-1].get(name) for name in ("train_loss", "dev_loss", "dev_mrr", "learning_rate")}
+        run_log.write(self.stage, self.step, figures)
         self.sums = [0.0, 0.0]
 
     def _out_of_patience(self) -> bool:

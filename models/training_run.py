@@ -32,13 +32,14 @@ from videochat.errors import MissingInput, UsageError
 from videochat.files import damaged, digest_file, digest_json
 from videochat.progress import say
 
-from . import checkpoint
+from . import checkpoint, run_log
 from .batches import Collator
 from .card import model_card
 from .commenter import LikelihoodCommenter
+from .dev_ranking import DevRanking
 from .examples import Example, ResponseBatches, dev_loss, examples_of
 from .stage_one import pretrain_context
-from .tokenizer import encoder_of, load_tokenizer, train_tokenizer
+from .tokenizer import encoder_of, load_tokenizer, pretrained_tokenizer, train_tokenizer
 from .training import StageResult, StageSettings, is_main_process, run_stage
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ TINY_FIELDS = {
     **{f"{part}feed_forward_width": 96 for part in ("", "context_", "video_")},
 }
 TINY_SETTINGS = {"vocab_size": 600, "epochs": 12, "batch_size": 32, "mlm_epochs": 1, "learning_rate": 4e-3}
+SELECTIONS = ("loss", "mrr")
+LATER = {"precision": "auto", "select": "loss", "tokenizer": ""}  # settings that came later, with their defaults
 LOAD_OPTIONS = frozenset({"allow_other_data", "allow_seen_recordings"})
 
 
@@ -66,8 +69,10 @@ class TrainingSettings:
     """What `videochat train` may be told besides the fields of a model's config.
 
     size: a name in the recipe's sizes. vocab_size: at most so many tokens. epochs ... max_minutes: of stage 2, see
-    StageSettings; mlm_*: of stage 1. responses_per_clip, null_probability: see ResponseBatches. limit: at most so many
-    clips of each split, for a try (0: all).
+    StageSettings; mlm_*: of stage 1; precision: of both. responses_per_clip, null_probability: see ResponseBatches.
+    limit: at most so many clips of each split, for a try (0: all). select: what the best epoch, and `patience`, are
+    judged by on dev: "loss" or "mrr" (see `dev_ranking`). tokenizer: a pretrained one, by name or folder, instead of
+    one trained on the chat. log: "tensorboard" or "wandb" (see `run_log`); it changes nothing of the result.
     """
 
     size: str
@@ -84,14 +89,25 @@ class TrainingSettings:
     responses_per_clip: int = 4
     null_probability: float = 0.1
     limit: int = 0
+    precision: str = "auto"
+    select: str = "loss"
+    tokenizer: str = ""
+    log: str = ""
 
     def __post_init__(self) -> None:
+        if self.select not in SELECTIONS:
+            raise UsageError(f"select is {self.select!r}", fix=f"choose one of {', '.join(SELECTIONS)}")
+        run_log.check(self.log)
         for name, least in (("vocab_size", 1), ("responses_per_clip", 1), ("limit", 0)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} is {getattr(self, name)}", fix=f"make it {least} or more")
         if not 0 <= self.null_probability <= 1:
             raise UsageError(f"null_probability is {self.null_probability}", fix="make it between 0 and 1")
         _ = self.mlm, self.answers  # wrong ones raise before any work
+
+    def told(self) -> dict[str, Any]:
+        """The settings for digests and files: as `StageSettings.told`, and without what changes nothing."""
+        return {name: value for name, value in vars(self).items() if name != "log" and LATER.get(name) != value}
 
     @property
     def mlm(self) -> StageSettings:
@@ -101,6 +117,7 @@ class TrainingSettings:
             batch_size=self.mlm_batch_size,
             learning_rate=self.mlm_learning_rate,
             weight_decay=self.weight_decay,
+            precision=self.precision,
         )
 
     @property
@@ -113,15 +130,16 @@ class TrainingSettings:
             weight_decay=self.weight_decay,
             patience=self.patience,
             max_minutes=self.max_minutes,
+            precision=self.precision,
         )
 
 
 def trained_tokenizer(context: LoadContext, settings: TrainingSettings) -> PreTrainedTokenizerFast:
-    """A byte-level BPE of the training split's chat."""
-    clips = context.dataset.clips("train")
-    return train_tokenizer(
-        (c for clip in clips for c in (*clip.context, *clip.responses)), vocab_size=settings.vocab_size
-    )
+    """A byte-level BPE of the training split's chat, or the pretrained one that is named; emotes are whole tokens."""
+    comments = (c for clip in context.dataset.clips("train") for c in (*clip.context, *clip.responses))
+    if settings.tokenizer:
+        return pretrained_tokenizer(settings.tokenizer, comments)
+    return train_tokenizer(comments, vocab_size=settings.vocab_size)
 
 
 def plain_collator(config: Any, tokenizer: PreTrainedTokenizerFast, context: LoadContext) -> Collator:
@@ -235,13 +253,15 @@ def train(context: LoadContext, recipe: Recipe, *, name: str, **variant: Any) ->
             f"{name} needs {', '.join(sorted(missing))}, which these shards lack",
             fix=f"run `{step}` and `videochat build`, or train {'sfat-text' if features else 'sfat'}",
         )
+    words = Path(settings.tokenizer).expanduser() / "tokenizer.json"  # a folder's content may change under its name
     stamp = digest_json(
         {
             "format": FORMAT,
             "data": dataset.digest,
             "seed": context.seed,
-            "settings": dataclasses.asdict(settings),
+            "settings": settings.told(),
             "config": fields,
+            **({"tokenizer": digest_file(words)} if settings.tokenizer and words.is_file() else {}),
         }
     )
     if checkpoint.is_current(context.checkpoint, stamp):
@@ -251,31 +271,35 @@ def train(context: LoadContext, recipe: Recipe, *, name: str, **variant: Any) ->
     if not examples:
         raise MissingInput("the train split holds no answers to learn from", fix="build more recordings")
     tokenizer = recipe.tokenizer(context, settings)
+    if settings.tokenizer:
+        fields |= {f"{role}_token_id": getattr(tokenizer, f"{role}_token_id") for role in ("pad", "bos", "eos")}
     config = recipe.config(vocab_size=len(tokenizer), clip_dim=dataset.dim or 1, **fields)
     collator = recipe.collator(config, tokenizer, context)
     torch.manual_seed(context.seed)
     model = recipe.model(config)
     if recipe.prepare is not None:
         recipe.prepare(model, context)
-    log = [] if recipe.stage_one is None else recipe.stage_one(model, context, settings, tokenizer)
     state_path = context.checkpoint / "training" / "answers.safetensors"
-    result = run_stage(
-        model,
-        stage="answers",
-        num_items=len(examples),
-        make_batch=ResponseBatches(
-            examples=examples,
-            collator=collator,
-            responses_per_clip=settings.responses_per_clip,
-            null_probability=settings.null_probability,
-        ),
-        evaluate=(lambda m: dev_loss(m, dev, collator)) if dev else None,
-        settings=settings.answers,
-        seed=context.seed,
-        state_path=state_path,
-        device=context.device,
-        origin=stamp,
-    )
+    with run_log.opened(settings.log, context.checkpoint / "logs", name=name, settings=settings.told()):
+        log = [] if recipe.stage_one is None else recipe.stage_one(model, context, settings, tokenizer)
+        result = run_stage(
+            model,
+            stage="answers",
+            num_items=len(examples),
+            make_batch=ResponseBatches(
+                examples=examples,
+                collator=collator,
+                responses_per_clip=settings.responses_per_clip,
+                null_probability=settings.null_probability,
+            ),
+            evaluate=(lambda m: dev_loss(m, dev, collator)) if dev else None,
+            settings=settings.answers,
+            seed=context.seed,
+            state_path=state_path,
+            device=context.device,
+            origin=stamp,
+            rank=DevRanking(dev, collator) if dev and settings.select == "mrr" else None,
+        )
     if is_main_process():
         info = {
             **_origin(context, settings, result),
@@ -300,6 +324,7 @@ def _examples(dataset: Dataset, split: str, settings: TrainingSettings, config: 
 def _origin(context: LoadContext, settings: TrainingSettings, result: StageResult) -> dict[str, Any]:
     """What training.json says of the data, the settings and the machine."""
     dataset = context.dataset
+    ranked = [row["dev_mrr"] for row in result.log if "dev_mrr" in row]
     return {
         "format": checkpoint.FORMAT,
         "data_digest": dataset.digest,
@@ -309,9 +334,10 @@ def _origin(context: LoadContext, settings: TrainingSettings, result: StageResul
         "clip_fingerprint": checkpoint.clip_fingerprint(dataset),
         "train_recordings": checkpoint.recordings_of(dataset, "train"),
         "seed": context.seed,
-        "settings": dataclasses.asdict(settings),
+        "settings": settings.told(),
         "best_epoch": result.best_epoch,
         "dev_loss": min((row["dev_loss"] for row in result.log if row["dev_loss"] is not None), default=None),
+        **({"dev_mrr": max(ranked)} if ranked else {}),
         "stopped": result.stopped,
         "versions": {
             "videochat": __version__,

@@ -8,7 +8,9 @@ of 12 layers run and trained, one-hot targets, Adam, float32. `stored` is our st
 comments packed without padding; in float32 and with bf16 products. Random weights of the released sizes, 5 comments
 and one answer of 4 to 10 tokens a clip, 30 frames. Seconds are those of the processor, which other work on the machine
 hardly moves (on a GPU: of the clock); the median of `--rounds` steps after one to warm up. `roof` is the time that the
-step's floating-point operations take at the rate of a large matrix product.
+step's floating-point operations take at the rate of a large matrix product. Each row runs in a process of its own,
+whose peak memory is given (on a GPU: of the tensors there). Beside it: what it costs to read a step's clips from shards
+and to make its batch, against the fastest step.
 """
 
 from __future__ import annotations
@@ -18,11 +20,15 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 B, C, N, L = 32, 5, 30, 10  # clips, comments, frames, tokens: the released batch (FACTS §1)
 VOCABULARY, CLIP_VOCABULARY = 30_522, 49_408
 MATRIX = 2048  # side of the matrix product that gives the roof
+ROWS = ("released", "stored float32", "stored bf16")
+TARGETS = {"stored bf16": 8.0}  # times as fast as the released step
+LOADING_TARGET = 5.0  # times as fast as one step takes the data
 
 
 def make_batch(device: str) -> dict[str, Any]:
@@ -137,29 +143,136 @@ def seconds_of(step: Callable[[], Any], device: str, rounds: int) -> float:
     return statistics.median(once() for _ in range(rounds))
 
 
-def measure(device: str, rounds: int) -> dict[str, Any]:
-    """{"released": {...}, "stored float32": ..., "stored bf16": ...}, each with seconds, operations and its roof."""
+def row_of(name: str, device: str, rounds: int) -> dict[str, Any]:
+    """One row, in a process of its own: seconds of a step, its operations and their roof, and the peak memory."""
+    import resource
+
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    torch.set_num_threads(1)
     batch = make_batch(device)
+    bf16 = name == "stored bf16"
+    step = released_step(batch, device) if name == "released" else stored_step(batch, device, bf16=bf16)
+    square = torch.randn(MATRIX, MATRIX, device=device).to(torch.bfloat16 if bf16 else torch.float32)
+    product = seconds_of(lambda: square @ square, device, 5)
+    with FlopCounterMode(display=False) as counter:
+        step()
+    operations = counter.get_total_flops()
+    seconds = seconds_of(step, device, rounds)
+    roof = operations / (2 * MATRIX**3 / product)
+    peak = (
+        torch.cuda.max_memory_allocated()
+        if device != "cpu"
+        else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    )
+    return {
+        "seconds": seconds,
+        "gflop": operations / 1e9,
+        "roof_seconds": roof,
+        "of_roof": roof / seconds,
+        "peak_mib": peak / 2**20,
+    }
+
+
+def measure(device: str, rounds: int) -> dict[str, Any]:
+    """{"released": {...}, "stored float32": ..., "stored bf16": ...}: what `row_of` gives, and `speedup`."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
     rows: dict[str, Any] = {}
-    for name, step, dtype in (
-        ("released", released_step(batch, device), torch.float32),
-        ("stored float32", stored_step(batch, device, bf16=False), torch.float32),
-        ("stored bf16", stored_step(batch, device, bf16=True), torch.bfloat16),
-    ):
-        square = torch.randn(MATRIX, MATRIX, device=device).to(dtype)
-        product = seconds_of(lambda square=square: square @ square, device, 5)  # type: ignore[misc]
-        with FlopCounterMode(display=False) as counter:
-            step()
-        operations = counter.get_total_flops()
-        seconds = seconds_of(step, device, rounds)
-        roof = operations / (2 * MATRIX**3 / product)
-        rows[name] = {"seconds": seconds, "gflop": operations / 1e9, "roof_seconds": roof, "of_roof": roof / seconds}
+    for name in ROWS:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            rows[name] = pool.submit(row_of, name, device, rounds).result()
     for row in rows.values():
         row["speedup"] = rows["released"]["seconds"] / row["seconds"]
     return rows
+
+
+def measure_loading(num_clips: int = 16 * B) -> dict[str, float]:
+    """Seconds of the processor for the data of one step: B clips read from shards, and a batch made of them.
+
+    Shards of 512-d features, 61 comments a clip (FACTS §2), are written and read once; the first pass over the clips is
+    timed, in which every comment has yet to be cut into tokens. Training reads the shards once and makes batches again
+    in each epoch.
+    """
+    import tempfile
+
+    import numpy as np
+
+    from videochat.dataset import Dataset
+    from videochat.models.batches import Collator
+    from videochat.models.examples import ResponseBatches, examples_of
+    from videochat.models.tokenizer import encoder_of, train_tokenizer
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_clips(Path(folder), num_clips)
+        dataset = Dataset.open(folder)
+        before = time.process_time()
+        examples = examples_of(dataset.clips("train"), max_context_comments=C)
+        read = time.process_time() - before
+        comments = [comment for clip in dataset.clips("train") for comment in clip.context]
+    collator = Collator(
+        encode=encoder_of(train_tokenizer(comments[:2000], vocab_size=8192)),
+        needs=frozenset({"frames", "text_embeddings"}),
+        clip_dim=512,
+        max_context_comments=C,
+        max_comment_tokens=L,
+        max_response_tokens=L,
+    )
+    batches = ResponseBatches(examples=examples, collator=collator, responses_per_clip=1, null_probability=0.0)
+    random = np.random.default_rng(0)
+    order = random.permutation(len(examples))
+    times = []
+    for start in range(0, len(order) - B + 1, B):
+        before = time.process_time()
+        batches(order[start : start + B], random)
+        times.append(time.process_time() - before)
+    return {"read_seconds": read * B / len(examples), "batch_seconds": statistics.median(times)}
+
+
+def write_clips(folder: Path, num_clips: int) -> None:
+    """Shards of made-up clips: 40 frames, 41 context comments and 20 responses each."""
+    import numpy as np
+
+    from videochat.build import table_of, write_dataset
+    from videochat.schema import Clip, Comment, clip_id
+    from videochat.workspace import Workspace
+
+    random = np.random.default_rng(0)
+    words = np.array([f"word{number}" for number in range(3000)])
+
+    def said(offset_ms: int) -> Comment:
+        text = " ".join(random.choice(words, size=int(random.integers(2, 9))))
+        return Comment(offset_ms=offset_ms, author="u", text=text)
+
+    def unit(rows: int) -> Any:
+        vectors = random.standard_normal((rows, 512))
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+
+    rows = []
+    for number in range(num_clips):
+        start = 30_000 * (number % 60) + 30_000
+        recording = f"made-{number // 60:03}"
+        clip = Clip(
+            clip_id=clip_id(recording, start),
+            recording_id=recording,
+            channel_id="c",
+            category="Art",
+            language="en",
+            split="train",
+            start_ms=start,
+            context_end_ms=start + 20_000,
+            end_ms=start + 30_000,
+            context=tuple(said(start + 450 * n) for n in range(41)),
+            responses=tuple(said(start + 20_000 + 450 * n) for n in range(20)),
+            frame_ms=np.arange(start - 10_000, start + 30_000, 1_000, dtype=np.int32),
+            frames=unit(40),
+            context_clip=unit(41),
+        )
+        rows.append((clip.split, clip.category, clip.recording_id, table_of([clip], 512)))
+    facts = {"simulated": True, "split_by": "channel", "clip_fingerprint": {"model": "made"}}
+    write_dataset(Workspace.open(folder, create=True), rows, dim=512, facts=facts)
 
 
 def main() -> None:
@@ -168,18 +281,31 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    import torch
-
-    torch.set_num_threads(1)
     rows = measure(arguments.device, arguments.rounds)
+    loading = measure_loading()
+    fastest = min(row["seconds"] for row in rows.values())
     if arguments.json:
-        print(json.dumps(rows, indent=2))
-        return
-    for name, row in rows.items():
         print(
-            f"{name:15} {row['seconds']:8.3f} s  {row['gflop']:6.1f} GFLOP  {row['of_roof']:.2f} of the roof"
-            f"  {row['speedup']:5.1f} times the released step"
+            json.dumps(
+                {"steps": rows, "loading": loading, "step_over_loading": fastest / sum(loading.values())}, indent=2
+            )
         )
+        return
+    print(
+        f"{'step at batch 32':16} {'seconds':>8} {'times faster':>13} {'GFLOP':>7} {'of the roof':>12} {'peak MiB':>9}"
+    )
+    for name, row in rows.items():
+        target = f" (>= {TARGETS[name]:g})" if name in TARGETS else ""
+        print(
+            f"{name:16} {row['seconds']:8.3f} {row['speedup']:13.1f} {row['gflop']:7.1f} {row['of_roof']:12.2f} "
+            f"{row['peak_mib']:9.0f}{target}"
+        )
+    ratio = fastest / sum(loading.values())
+    print(
+        f"data of a step: {1000 * loading['read_seconds']:.1f} ms to read (once a training), "
+        f"{1000 * loading['batch_seconds']:.1f} ms to make the batch: {ratio:.0f} times as fast as the fastest step "
+        f"takes them (>= {LOADING_TARGET:g})"
+    )
 
 
 if __name__ == "__main__":

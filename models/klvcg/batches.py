@@ -20,7 +20,6 @@ from videochat.commenter import ClipView
 from ..batches import Collator, pad
 from ..knowledge import KnowledgeStore
 from ..retrieval import KnowledgeTensors
-from ..tokenizer import BOS, EOS
 from .config import KlvcgConfig
 
 
@@ -36,7 +35,8 @@ class KnowledgeAndSlots:
 
     def _slots(self, collator: Collator, views: Sequence[ClipView]) -> dict[str, Tensor]:
         num_slots, longest = self.config.num_slots, self.config.max_slot_tokens
-        rows: dict[tuple[int, ...], int] = {(BOS, EOS): 0}
+        begin, end = collator.encode("", (), 0)
+        rows: dict[tuple[int, ...], int] = {(begin, end): 0}
         index = np.zeros((len(views), num_slots), dtype=np.int64)
         for b, view in enumerate(views):
             said: list[list[int]] = [[] for _ in range(num_slots)]
@@ -45,7 +45,7 @@ class KnowledgeAndSlots:
                 if slot >= 0:
                     said[slot] += collator.comment_ids(comment)[1:-1]
             for slot, tokens in enumerate(said):
-                index[b, slot] = rows.setdefault((BOS, *tokens[:longest], EOS), len(rows))
+                index[b, slot] = rows.setdefault((begin, *tokens[:longest], end), len(rows))
         ids, lengths = pad(list(rows))
         found = torch.from_numpy(index)
         return {"slot_ids": ids, "slot_lengths": lengths, "slot_index": found, "slot_mask": found > 0}

@@ -23,7 +23,7 @@ from ..examples import ResponseBatches, examples_of
 from ..mlm import IGNORED, mask_tokens
 from ..packing import pack
 from ..retrieval import keep_facts, store_of
-from ..training import StageSettings, run_stage
+from ..training import run_stage
 from ..training_run import Recipe, TrainingSettings, plain_collator
 from .batches import KnowledgeAndSlots
 from .config import SIZES, KlvcgConfig
@@ -111,7 +111,11 @@ def pretrain(
     def batch(indices: np.ndarray, random: np.random.Generator) -> dict[str, Tensor]:
         drawn = draw(indices, random)
         ids, labels = mask_tokens(
-            drawn["response_ids"], drawn["response_lengths"], random, probability=config.target_mask
+            drawn["response_ids"],
+            drawn["response_lengths"],
+            random,
+            probability=config.target_mask,
+            mask_id=int(tokenizer.mask_token_id),  # type: ignore[arg-type]
         )
         return drawn | {"response_ids": ids, "labels": labels}
 
@@ -121,12 +125,7 @@ def pretrain(
         num_items=len(examples),
         make_batch=batch,
         evaluate=None,
-        settings=StageSettings(
-            epochs=settings.mlm_epochs,
-            batch_size=settings.mlm_batch_size,
-            learning_rate=settings.mlm_learning_rate,
-            weight_decay=settings.weight_decay,
-        ),
+        settings=settings.mlm,
         seed=context.seed,
         state_path=context.checkpoint / "training" / "masked-answers.safetensors",
         device=context.device,

@@ -33,7 +33,7 @@ from ..batches import empty_view, pad
 from ..checkpoint import quiet
 from ..encoder import SummedLoss
 from ..examples import Example, examples_of
-from ..training import StageSettings, is_main_process, run_stage
+from ..training import is_main_process, run_stage
 from ..training_run import TrainingSettings, trained_tokenizer
 from .batches import Prompts
 from .config import VideoChatgptConfig
@@ -84,8 +84,9 @@ def make(context: LoadContext, settings: TrainingSettings) -> str:
         "shape": shape,
         "settings": {
             name: value
-            for name, value in dataclasses.asdict(settings).items()
-            if name.startswith("mlm_") or name in ("vocab_size", "null_probability", "limit", "weight_decay")
+            for name, value in settings.told().items()
+            if name.startswith("mlm_")
+            or name in ("vocab_size", "null_probability", "limit", "weight_decay", "precision")
         },
     }
     name = f"{CHAT}:{digest_json(what)[:12]}"
@@ -116,12 +117,7 @@ def make(context: LoadContext, settings: TrainingSettings) -> str:
         num_items=len(examples),
         make_batch=_Drawing(examples, Prompts(tokenizer, config), config, settings),
         evaluate=None,
-        settings=StageSettings(
-            epochs=settings.mlm_epochs,
-            batch_size=settings.mlm_batch_size,
-            learning_rate=settings.mlm_learning_rate,
-            weight_decay=settings.weight_decay,
-        ),
+        settings=settings.mlm,
         seed=context.seed,
         state_path=context.checkpoint / "training" / "language.safetensors",
         device=context.device,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videochat.commenter import LoadContext
-from videochat.errors import Mismatch, MissingInput
+from videochat.errors import Mismatch, MissingInput, UsageError
 
 from .. import checkpoint, training_run
 from ..batches import Collator
@@ -71,6 +71,8 @@ def _place(name: str, context: LoadContext) -> str:
 
 
 def _tokenizer(context: LoadContext, settings: TrainingSettings) -> Any:
+    if settings.tokenizer:
+        raise UsageError("the language model has a tokenizer of its own", fix="leave out --set tokenizer=")
     return language.load_tokenizer(_place(_named(context), context))
 
 
