@@ -1,6 +1,7 @@
 """The gate of every run: golden scorers at their closed form, blind scorers at chance. A set that fails is not ranked.
 
-A check is {"check", "ok", "detail"}; the run keeps all of them and the table prints those that failed.
+A check is {"check", "ok", "detail", "figure"}; the run keeps all of them and the table prints those that failed. The
+audits of the data itself (audits.py) are checks too, and stand after these.
 """
 
 from __future__ import annotations
@@ -31,9 +32,13 @@ class AuditFailed(VideochatError):
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
+    """check: what was looked at. ok: whether it holds. detail: what was found. figure: the number that decides, if one
+    does."""
+
     check: str
     ok: bool
     detail: str
+    figure: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -20,7 +20,10 @@ from . import score_rules
 from .clip_facts import ClipFacts
 from .closer_look import closer_look
 from .figures import ALPHA as ALPHA
-from .figures import DIGITS, OFFICIAL, estimate, number
+from .figures import DIGITS
+from .figures import OFFICIAL as OFFICIAL
+from .figures import estimate as estimate
+from .figures import number as number
 from .joint import joint_rows
 from .metrics import METRICS, RECIPROCAL_RANK, Metric, Recall, tie_counts
 from .scores import CHAT_SWAPPED, REAL, VIDEO_SWAPPED, ScoreBlock

@@ -24,6 +24,8 @@ from videochat.progress import say
 from videochat.schema import slug
 
 from .audit import Check, audit, enforce
+from .audit_features import untrained_models
+from .audits import AuditInput, run_audits
 from .choice import Asked
 from .clip_facts import ClipFacts, references, write_facts
 from .entrant import Entrant, lacking
@@ -86,10 +88,12 @@ def bench(
     views = Views.of(workspace, dataset, sets)
     panel = Panel(dataset, sets.texts, sets.declaration, seed=workspace.settings.seed, ends=views.ends)
     blocks, checks = gate(dataset, sets, tasks, seed=seed, panel=panel)
+    rows = [_row(entrant, dataset, sets.texts) for entrant in entrants]
+    audited = run_audits(AuditInput(workspace=workspace, dataset=dataset, sets=sets))
+    checks += [*audited, *untrained_models(rows)]
     if not allow_failed_audit:
         enforce(checks)
     read = [block for entrant in scored for block in entrant.blocks(tasks, sets.manifest)]
-    rows = [_row(entrant, dataset, sets.texts) for entrant in entrants]
     running = [entrant for entrant, row in zip(entrants, rows, strict=True) if row["skipped"] is None]
     for entrant, row in zip(entrants, rows, strict=True):
         if row["skipped"]:

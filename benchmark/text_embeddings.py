@@ -49,7 +49,7 @@ def _look_up(path: Path, dataset: Dataset, texts: Sequence[str]) -> NDArray[np.f
     again = "run `videochat build-features`, then `videochat build`"
     if not path.is_file():
         raise Mismatch(f"{path} is missing, yet the shards hold text embeddings", fix=again)
-    if not _same_encoder(parquet_metadata(path).get("fingerprint"), dataset.manifest.get("clip_fingerprint")):
+    if not same_encoder(parquet_metadata(path).get("fingerprint"), dataset.manifest.get("clip_fingerprint")):
         raise Mismatch(f"{path} was made by another CLIP model than the shards", fix=again)
     table = read_parquet(path, columns=["text", "embedding"], fix=f"remove it and {again}")
     embeddings = embeddings_of(table["embedding"].combine_chunks())
@@ -59,7 +59,7 @@ def _look_up(path: Path, dataset: Dataset, texts: Sequence[str]) -> NDArray[np.f
     return embeddings[[place[text] for text in texts]]
 
 
-def _same_encoder(texts: Mapping[str, Any] | None, shards: Mapping[str, Any] | None) -> bool:
+def same_encoder(texts: Mapping[str, Any] | None, shards: Mapping[str, Any] | None) -> bool:
     """Whether two fingerprints name one model, as far as both tell. Imported frame features name it as `beside`."""
     if not texts or not shards:
         return True
