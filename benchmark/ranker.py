@@ -37,9 +37,9 @@ from .score_entrant import ScoreEntrant
 from .scores import ScoreBlock
 from .scoring import SPLITS, Scoring, write_weights
 from .tasks import Task
+from .views import Views
 
 if TYPE_CHECKING:
-from .views import Views
     from videochat.dataset import Dataset
     from videochat.workspace import Workspace
 
