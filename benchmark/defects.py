@@ -74,8 +74,8 @@ class Halves:
     clean: Mapping[str, str]
 
     @classmethod
-    def of(cls, dataset: Dataset, *, seed: int) -> Halves:
-        """Raises UsageError if the shards have no training or no test clips."""
+    def of(cls, dataset: Dataset, *, seed: int, limit: int | None = None) -> Halves:
+        """limit: test at most so many clips. Raises UsageError if the shards have no training or no test clips."""
         stored = stored_split(dataset)
         parts = {
             split: sorted(
@@ -88,7 +88,7 @@ class Halves:
             raise UsageError("these shards have no training or no test clips", fix="build with both splits")
         half = (len(parts["test"]) + 1) // 2
         tested, rest = parts["test"][:half], parts["test"][half:]
-        rest = rest[: len(parts["train"]) - 1]
+        tested, rest = tested[:limit], rest[: len(parts["train"]) - 1]
         test = dict.fromkeys(tested, "test")
         return cls(
             tested=frozenset(tested),
@@ -103,10 +103,11 @@ def measure(
     models: Sequence[Model] = (),
     *,
     seed: int = 0,
+    limit: int | None = None,
     switches: Sequence[str] = tuple(SWITCHES),
 ) -> dict[str, Any]:
-    """Figures of every switch, of what leaks in each protocol, and of ties by list length."""
-    bench = _Bench(workspace, dataset, Halves.of(dataset, seed=seed), tuple(models), seed)
+    """Figures of every switch, of what leaks in each protocol, and of ties by list length. limit: of the test clips."""
+    bench = _Bench(workspace, dataset, tuple(models), seed, limit)
     rows: list[dict[str, Any]] = []
     facts: dict[str, Any] = {"lists": facts_of(bench.lists(RELEASED), RELEASED.k)}
     with progress(what="defects", total=len(switches) + 2, unit="switch") as bar:
@@ -129,6 +130,7 @@ def measure(
         "num_clusters": len(bench.test_clusters()),
         "num_recordings": len({row.recording_id for row in bench.lists(RELEASED).rows}),
         "seed": seed,
+        "limit": limit,
         "numpy": np.__version__,
         "models": [model.name for model in models],
         "facts": facts,
@@ -141,14 +143,16 @@ class _Bench:
     """Commenters, rankers and scores by protocol, each made once."""
 
     def __init__(
-        self, workspace: Workspace, dataset: Dataset, halves: Halves, models: tuple[Model, ...], seed: int
+        self, workspace: Workspace, dataset: Dataset, models: tuple[Model, ...], seed: int, limit: int | None
     ) -> None:
-        self.workspace, self.dataset, self.halves, self.models, self.seed = workspace, dataset, halves, models, seed
+        self.workspace, self.dataset, self.models, self.seed, self.limit = workspace, dataset, models, seed, limit
+        self.halves = Halves.of(dataset, seed=seed, limit=limit)
         self.clusters = dataset.clusters()
         self.frequency = RecordingFrequency(dataset)
         self._lists: dict[tuple[Any, ...], Any] = {}
         self._scorers: dict[str, list[Commenter]] = {}
-        self._base: dict[tuple[str, str], Floats] = {}
+        self._scores: dict[tuple[Any, ...], tuple[Commenter, Floats]] = {}  # with its scorer, so that no id comes back
+        self.clips = {clip.clip_id: clip for clip in dataset.clips("test")}
 
     # -- what is ranked
 
@@ -164,7 +168,20 @@ class _Bench:
 
     def ranker(self, protocol: ReleasedProtocol, clip_ids: frozenset[str], *, draw: int = 0) -> ReleasedRanker:
         rows: list[StoredLists] = [row for row in self.lists(protocol).rows if row.clip_id in clip_ids]
-        return ReleasedRanker(self.workspace, self.data(protocol), rows, protocol, seed=self.seed, draw=draw)
+        data, seed = self.data(protocol), self.seed
+        return ReleasedRanker(self.workspace, data, rows, protocol, seed=seed, draw=draw, clips=self.clips)
+
+    def scores(self, commenter: Commenter, ranker: ReleasedRanker, kind: str, *, draw: int = 0) -> Floats:
+        """float64 (n, K). What a scorer is asked twice, with the same candidates and views, it answers once."""
+        if isinstance(commenter, Reversed):
+            return -self.scores(commenter.commenter, ranker, kind, draw=draw)
+        asked = ranker.protocol
+        shown = (asked.k, asked.context, asked.frames, asked.split, draw)
+        lists = tuple(getattr(asked, switch) for switch in sorted(OF_LISTS))
+        key = (id(commenter), kind, shown, lists, tuple(row.clip_id for row in ranker.rows))
+        if key not in self._scores:
+            self._scores[key] = commenter, ranker.stored_scores(commenter, kind)
+        return np.take_along_axis(self._scores[key][1], ranker.order(kind), axis=1)
 
     # -- who ranks
 
@@ -203,7 +220,7 @@ class _Bench:
             if switch == "scoring" and getattr(first, "scoring", "") == getattr(second, "scoring", ""):
                 continue  # a model without such a decode is ranked by its likelihood either way
             for kind in SETS:
-                scores = before.scores(first, kind), after.scores(second, kind)
+                scores = self.scores(first, before, kind), self.scores(second, after, kind)
                 rows.append(
                     {
                         "switch": switch,
@@ -263,7 +280,7 @@ class _Bench:
         for draw in range(NUM_DRAWS):
             ranker = self.ranker(RELEASED, self.halves.tested, draw=draw)
             for commenter in known:
-                means = ranker.means(ranker.scores(commenter, "cosine"), "cosine")
+                means = ranker.means(self.scores(commenter, ranker, "cosine", draw=draw), "cosine")
                 moved[commenter.name].append(means["R@1"])
         drawn, there = np.array(own).mean(axis=0)
         return {"distinct_drawn": _round(drawn), "distinct_said": _round(there), "cosine R@1 by draw": moved}
@@ -302,7 +319,7 @@ class _Bench:
             ranker = self.ranker(protocol, self.halves.tested)
             for commenter in [*self.scorers(protocol), *self.trained(protocol)]:
                 for kind in SETS:
-                    means = ranker.means(ranker.scores(commenter, kind), kind)
+                    means = ranker.means(self.scores(commenter, ranker, kind), kind)
                     rows.append(self.row("released" if protocol is RELEASED else "mended", commenter, kind, means))
         commenters = [*self.scorers(everything), *self.trained(everything)]
         for name in ("classic", "v1"):
@@ -313,25 +330,25 @@ class _Bench:
         return {"protocol": protocol, "model": commenter.name, "set": kind, **{n: means[n] for n in SHOWN}}
 
     def sound(self, protocol: str, commenters: Sequence[Commenter]) -> list[dict[str, Any]]:
-        """The stored test clips under a protocol of sets, with expected ties and views that end before the answers."""
+        """All stored test clips, in whole groups, with expected ties and views that end before the answers."""
         try:
             sets = assemble(self.workspace, self.dataset, PROTOCOLS[protocol])
         except UsageError as error:
             say(f"{protocol} is left out: {error.what}")
             return []
+        sets = sets if self.limit is None else sets.first(self.limit)
         rows = []
         for part in (part.split("test") for part in sets.values() if part.k == RELEASED.k):
             if not len(part):
                 continue
-            wanted = set(part.clip_ids.tolist())
-            views = {clip.clip_id: view(clip) for clip in self.dataset.clips("test") if clip.clip_id in wanted}
-            shown = [views[clip_id] for clip_id in part.clip_ids.tolist()]
+            shown = [view(self.clips[clip_id]) for clip_id in part.clip_ids.tolist()]
             for commenter in commenters:
+                plain = commenter.commenter if isinstance(commenter, Reversed) else commenter
                 answers: list[Any] = []
                 for start in range(0, len(shown), RELEASED.batch_clips):
                     block = slice(start, start + RELEASED.batch_clips)
-                    answers += commenter.score(shown[block], part.candidates[block].tolist(), sets.texts)
-                scores = np.stack([answer.score for answer in answers])
+                    answers += plain.score(shown[block], part.candidates[block].tolist(), sets.texts)
+                scores = np.stack([answer.score for answer in answers]) * (1.0 if plain is commenter else -1.0)
                 counts = tie_counts(scores, part.candidates, part.truths, what=commenter.name)
                 means = {m.name: _round(m.values(counts).mean()) for m in ALL_METRICS if m.name in SHOWN}
                 rows.append(self.row(protocol, commenter, part.kind, means))

@@ -89,7 +89,14 @@ def read_lists(folder: Path, manifest: dict[str, Any]) -> Lists:
     if not path.is_file() or digest_file(path) != manifest["sha256"]:
         raise Mismatch(f"{path} is missing or was changed after it was frozen", fix=f"remove {folder} and {AGAIN}")
     rows = [
-        StoredLists(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()})
+        StoredLists(
+            clip_id=row["clip_id"],
+            recording_id=row["recording_id"],
+            truth=row["truth"],
+            plausible=tuple(row["plausible"]),
+            popular=tuple(row["popular"]),
+            random=tuple(row["random"]),
+        )
         for row in read_parquet(path, fix=AGAIN).to_pylist()
     ]
     return Lists(rows=rows)

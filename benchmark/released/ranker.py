@@ -7,7 +7,7 @@ ranker.means(scores, "cosine")                        # {"R@1": ..., "MRR": ...}
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from videochat.commenter import ClipView, Commenter, TextTable
 from videochat.errors import Mismatch
 from videochat.files import stable_hash
+from videochat.schema import Clip
 
 from ..keys import keys
 from ..metrics import BadScores
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 class ReleasedRanker:
     """views: what is shown of each clip, in order of `rows`. texts: all candidates, each once.
 
-    draw: which of the re-drawn contexts is shown (they differ at every read in the released code).
+    draw: which of the re-drawn contexts is shown (they differ at every read in the released code). clips: the clips as
+    the shards hold them, where they are in memory already.
     """
 
     def __init__(
@@ -47,12 +49,16 @@ class ReleasedRanker:
         *,
         seed: int = 0,
         draw: int = 0,
+        clips: Mapping[str, Clip] | None = None,
     ) -> None:
         self.rows = list(rows)
         self.protocol = protocol
         self.dataset = dataset
         self.seed = seed
-        found = dataset.views({row.clip_id for row in rows}, draw=draw)
+        if clips is None:
+            found = dataset.views({row.clip_id for row in rows}, draw=draw)
+        else:
+            found = {row.clip_id: dataset.view_of(dataset.shown(clips[row.clip_id]), draw) for row in rows}
         if missing := [row.clip_id for row in rows if row.clip_id not in found]:
             raise Mismatch(f"{len(missing)} ranked clips are not in the shards, {missing[0]} first", fix="build again")
         self.views: list[ClipView] = [found[row.clip_id] for row in rows]
@@ -67,22 +73,28 @@ class ReleasedRanker:
 
     def candidates(self, kind: str) -> tuple[list[list[int]], NDArray[np.int64]]:
         """Text numbers of each clip's candidates in the order in which they are ranked, and where the truth stands."""
-        rows, truths = [], []
-        for row in self.rows:
-            ids = [self._numbers[text] for text in row.candidates(kind, self.protocol.k)]
-            place = 0
-            if self.protocol.order == "shuffled":
-                generator = np.random.default_rng(stable_hash(self.seed, row.clip_id, kind, "order"))
-                order = generator.permutation(len(ids))
-                ids = [ids[i] for i in order]
-                place = int(np.flatnonzero(order == 0)[0])
-            rows.append(ids)
-            truths.append(place)
-        return rows, np.array(truths, dtype=np.int64)
+        order = self.order(kind)
+        ids = np.array([self._ids(row, kind) for row in self.rows], dtype=np.int64).reshape(order.shape)
+        return np.take_along_axis(ids, order, axis=1).tolist(), (order == 0).argmax(axis=1)
+
+    def order(self, kind: str) -> NDArray[np.int64]:
+        """For each clip the places of its candidates in the stored order, the truth being 0: int64 (n, K)."""
+        k = self.protocol.k
+        if self.protocol.order == "truth-first":
+            return np.tile(np.arange(k), (len(self.rows), 1))
+        seeds = [stable_hash(self.seed, row.clip_id, kind, "order") for row in self.rows]
+        return np.array([np.random.default_rng(seed).permutation(k) for seed in seeds]).reshape(-1, k)
+
+    def _ids(self, row: StoredLists, kind: str) -> list[int]:
+        return [self._numbers[text] for text in row.candidates(kind, self.protocol.k)]
 
     def scores(self, commenter: Commenter, kind: str) -> Floats:
-        """float64 (n, K). Raises BadScores if a model returns something else."""
-        rows, _ = self.candidates(kind)
+        """float64 (n, K) in the order of `candidates`. Raises BadScores if a model returns something else."""
+        return np.take_along_axis(self.stored_scores(commenter, kind), self.order(kind), axis=1)
+
+    def stored_scores(self, commenter: Commenter, kind: str) -> Floats:
+        """The same in the stored order, the truth first; no score may depend on the order."""
+        rows = [self._ids(row, kind) for row in self.rows]
         found = np.zeros((len(rows), self.protocol.k))
         size = self.protocol.batch_clips
         for start in range(0, len(rows), size):

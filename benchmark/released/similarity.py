@@ -54,4 +54,6 @@ class RefittedTfIdf:
         own = joined[words] * idf
         products = np.asarray(columns @ (own * idf)).ravel()
         lengths = np.sqrt(np.maximum(norms_squared, 0.0)) * np.sqrt(own @ own)
-        return np.divide(products, lengths, out=np.zeros_like(products), where=(lengths > 0) & (products > 0))
+        found: Floats = np.zeros(self.num_strings)
+        np.divide(products, lengths, out=found, where=(lengths > 0) & (products > 0))
+        return found

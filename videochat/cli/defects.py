@@ -32,6 +32,7 @@ FILE = "defects.json"  # in the workspace; it holds figures alone
 @device_option
 @seed_option
 @set_option
+@click.option("--limit", type=click.IntRange(min=2), metavar="N", help="Test at most N clips.")
 @click.option(
     "--page", type=click.Path(path_type=Path, dir_okay=False), help="Write this page from measured FILES; measure none."
 )
@@ -48,6 +49,7 @@ def defects(
     device: str,
     seed: int | None,
     settings: tuple[str, ...],
+    limit: int | None,
     page: Path | None,
     files: tuple[Path, ...],
     dry_run: bool,
@@ -75,13 +77,13 @@ def defects(
     api.pick_device(device)
     chosen = workspace.settings.seed if seed is None else seed
     if dry_run:
-        halves = Halves.of(dataset, seed=chosen)
+        halves = Halves.of(dataset, seed=chosen, limit=limit)
         plan = {"switches": len(SWITCHES), "models": ", ".join(names), "test_clips": len(halves.tested)}
         emit_plan("defects", plan, as_json)
         return 0
     with workspace.lock():
         switched = [_model(name, workspace, device, _options(settings, seed)) for name in names]
-        measured = measure(workspace, dataset, switched, seed=chosen)
+        measured = measure(workspace, dataset, switched, seed=chosen, limit=limit)
         measured["settings"] = list(settings)
         path = workspace.root / FILE
         write_json(path, measured)

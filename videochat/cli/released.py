@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import api
+from ..commenter import Chooser, Commenter
 from ..errors import Damaged, Mismatch, MissingInput, UsageError
 from ..user_model import is_user_model
 from .options import emit, emit_plan
@@ -14,7 +15,6 @@ from .options import emit, emit_plan
 if TYPE_CHECKING:
     from ..benchmark.released.clips import ReleasedDataset
     from ..benchmark.released.protocol import ReleasedProtocol
-    from ..commenter import Commenter
     from ..dataset import Dataset
     from ..workspace import Workspace
 
@@ -106,11 +106,13 @@ def training_options(name: str, protocol: ReleasedProtocol) -> dict[str, Any]:
     return {"train_context_draws": protocol.train_draws, "max_context_comments": WHOLE_CONTEXT}
 
 
-def scored(commenter: Commenter, protocol: ReleasedProtocol) -> Commenter:
+def scored(commenter: Commenter | Chooser, protocol: ReleasedProtocol) -> Commenter:
     """The commenter as the protocol lets it score: by one decode, or by its likelihood of the cut candidate.
 
-    Scorers without a likelihood are left as they are.
+    Scorers without a likelihood are left as they are. Raises UsageError for a model that only chooses.
     """
+    if not isinstance(commenter, Commenter):
+        raise UsageError(f"{commenter.name} gives no scores, which {NAME} sorts", fix="choose --protocol v1")
     if getattr(commenter, "tokenizer", None) is None:
         return commenter
     from videochat.models.sfat_released.model import SfatReleasedModel
@@ -157,7 +159,8 @@ def bench_released(
             load_released(name, workspace, data, RELEASED, device=device, train=train, options=options)
             for name in names
         ]
-        scorers = {name: api.load_model(name, workspace, dataset) for name in api.SCORERS if name not in names}
+        others = [name for name in api.SCORERS if name not in names]
+        scorers = {name: scored(api.load_model(name, workspace, dataset), RELEASED) for name in others}
         turned = [Reversed(scorers[name]) for name in ("tfidf", "popularity", "length") if name in scorers]
         path, info = rank_released(
             workspace, dataset, lists, manifest, RELEASED, [*commenters, *scorers.values(), *turned], limit=limit
