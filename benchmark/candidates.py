@@ -19,7 +19,7 @@ import numpy as np
 import videochat
 from videochat.commenter import TextTable
 from videochat.errors import Mismatch, MissingInput
-from videochat.files import digest_json, read_json
+from videochat.files import damaged, digest_json, read_json
 
 from .candidate_files import read_sets, write_sets
 from .candidate_set import CandidateSet, CandidateSets, item_digest, root_digest, texts_digest
@@ -44,6 +44,12 @@ __all__ = ["assemble", "build_candidates", "describe", "load_candidates", "plan_
 FORMAT_VERSION = 2  # changes whenever the same input gives other sets
 RANKED_SPLITS = ("dev", "test")
 MANIFEST_KEYS = ("data_digest", "format", "protocol", "sets", "stamp", "texts", "version")
+MANIFEST_FIELDS = frozenset(
+    {*MANIFEST_KEYS, "tool", "split_by", "seed", "num_clips", "drops", "generic_keys"}
+    | {"declaration", "declaration_digest", "similarity", "succeeds"}
+)
+TEXTS_FIELDS = frozenset({"num", "digest", "embedded", "sha256"})
+SET_FIELDS = frozenset({"set", "k", "pool", "digest", "sha256", "num_clips", "num_groups", "num_generic", "left_out"})
 
 
 def build_candidates(
@@ -57,7 +63,7 @@ def build_candidates(
     sizes = declared.sizes(k)
     folder = workspace.candidates_dir(declared.name)
     stamp = stamp_of(workspace, dataset, declared, sizes)
-    manifest = _manifest(folder)
+    manifest = read_manifest(folder)
     if manifest and manifest.get("stamp") == stamp:
         return read_sets(folder, manifest)
     sets = assemble(workspace, dataset, declared, k=sizes)
@@ -70,7 +76,7 @@ def load_candidates(workspace: Workspace, dataset: Dataset, protocol: str | Prot
     """The sets as they were frozen. Raises MissingInput if there are none, Mismatch if they are stale or changed."""
     declared = resolve(protocol, workspace)
     folder = workspace.candidates_dir(declared.name)
-    manifest = _manifest(folder)
+    manifest = read_manifest(folder)
     again = f"videochat candidates --protocol {protocol if isinstance(protocol, str) else declared.name}"
     if manifest is None:
         raise MissingInput(f"no candidate sets of protocol {declared.name} in {workspace.root}", fix=f"run `{again}`")
@@ -247,8 +253,24 @@ def _objects(values: list[str]) -> Any:
     return array
 
 
-def _manifest(folder: Path) -> dict[str, Any] | None:
-    """manifest.json, or None if there is none. Raises Damaged: frozen sets are never replaced in silence."""
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """manifest.json, or None if there is none. Raises Damaged: frozen sets are never replaced in silence.
+
+    A field that this package does not know is refused, too: it may mean something.
+    """
     fix = f"remove {folder} and run `videochat candidates --protocol {folder.name}`"
     path = folder / "manifest.json"
-    return read_json(path, needs=MANIFEST_KEYS, fix=fix) if path.exists() else None
+    if not path.exists():
+        return None
+    found: dict[str, Any] = read_json(path, needs=MANIFEST_KEYS, fix=fix)
+    parts: list[tuple[str, Any, frozenset[str]]] = [("manifest", found, MANIFEST_FIELDS)]
+    parts.append(("texts", found["texts"], TEXTS_FIELDS))
+    if not isinstance(found["sets"], dict):
+        raise damaged(path, "sets is no object", fix)
+    parts += [(name, facts, SET_FIELDS) for name, facts in found["sets"].items()]
+    for name, fields, expected in parts:
+        if not isinstance(fields, dict):
+            raise damaged(path, f"{name} is no object", fix)
+        if unknown := sorted(set(fields) - expected):
+            raise damaged(path, f"{name} has a field {unknown[0]!r} that this version does not know", fix)
+    return found

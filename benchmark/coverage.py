@@ -52,6 +52,11 @@ def describe(sets: CandidateSets) -> str:
     ]
     if not rows:
         return lines[0]
+    if "succeeds" in sets.manifest:
+        before = sets.manifest["succeeds"]
+        lines.append(
+            f"revision {before['revision']}: the sets of data {before['data_digest'][:4]}, less what was taken down"
+        )
     pooled = [name for name in sets if sets.manifest["sets"][name].get("pool") == "category"]
     if pooled:
         lines.append(f"pooled over the recordings of a category: {', '.join(pooled)}")

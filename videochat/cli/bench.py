@@ -88,14 +88,27 @@ def _options(settings: tuple[str, ...], seed: int | None) -> dict[str, Any]:
     multiple=True,
     help="Candidates a clip; may be given several times.  [default: the protocol's, 10 for v1, its headline]",
 )
+@click.option(
+    "--from",
+    "frozen",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Frozen sets of an earlier version of this data: keep all groups that a takedown did not touch.",
+)
 @click.option("--limit", type=click.IntRange(min=1), hidden=True)
 @dry_run_option
 @json_option
 @example(
-    "videochat candidates --protocol v1\nvideochat candidates --k 10 --k 100\nvideochat candidates --protocol my.toml"
+    "videochat candidates --protocol v1\nvideochat candidates --k 10 --k 100\nvideochat candidates --protocol my.toml\n"
+    "videochat candidates --from published/candidates/v1"
 )
 def candidates(
-    data: Path, protocol: str | None, sizes: tuple[int, ...], limit: int | None, dry_run: bool, as_json: bool
+    data: Path,
+    protocol: str | None,
+    sizes: tuple[int, ...],
+    frozen: Path | None,
+    limit: int | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> int:
     """Build frozen candidate sets for a protocol.
 
@@ -113,6 +126,15 @@ def candidates(
     protocol = protocol or workspace.settings.protocol
     if limit is not None:
         raise UsageError("candidate sets are made whole or not at all", fix="pass --limit to `videochat bench`")
+    if frozen is not None:
+        from videochat.benchmark.takedown import succeed
+
+        if sizes or dry_run:
+            raise UsageError("--from takes frozen sets as they are", fix="leave --k and --dry-run out")
+        with workspace.lock():
+            sets = succeed(workspace, dataset, frozen)
+        emit(sets.manifest, as_json, describe(sets))
+        return 0
     if protocol == released.NAME:
         return released.candidates_released(workspace, dataset, sizes=sizes, dry_run=dry_run, as_json=as_json)
     declared = resolve(protocol, workspace)
