@@ -106,7 +106,8 @@ class Pool:
         pairs = np.unique(place * len(keys) + column)
         rows, columns = np.divmod(pairs, len(keys))
         said = csr_matrix((np.ones(len(pairs), dtype=bool), (rows, columns)), shape=(len(members), len(keys)))
-        hashes = np.array([stable_hash(material.seed, corpus.key_names[key]) for key in keys], dtype=np.uint64)
+        start = hashing(material.seed)
+        hashes = np.array([start(corpus.key_names[key]) for key in keys.tolist()], dtype=np.uint64)
         tie_break = np.empty(len(keys), dtype=np.int64)
         tie_break[np.argsort(hashes, kind="stable")] = np.arange(len(keys))
         return cls(

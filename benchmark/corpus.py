@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .keys import key_array
+from .keys import key_array, speakable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -107,6 +108,15 @@ class Corpus:
             key_of=pc.index_in(text_keys, value_set=key_names).to_numpy(),
             text_array=array,
         )
+
+    @cached_property
+    def may_be_truth(self) -> NDArray[np.bool_]:
+        """bool, for each text whether its key has enough letters or digits for a truth."""
+        import pyarrow as pa
+
+        enough = speakable(pa.array(self.key_names, pa.string())).to_numpy(zero_copy_only=False)
+        found: NDArray[np.bool_] = enough[self.key_of]
+        return found
 
     def keys_of(self, clip: int) -> set[int]:
         """The keys of all comments of a clip, context and responses."""

@@ -92,6 +92,17 @@ def key_array(texts: pa.Array) -> pa.Array:
     return pc.replace_with_mask(stripped, by_hand, made)
 
 
+def speakable(keys: pa.Array) -> pa.Array:
+    """bool (n,): which keys could be truths, with MIN_ALPHANUMERIC letters or digits or more (`num_alphanumeric`)."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    others = pc.invert(pc.string_is_ascii(keys))
+    enough = pc.greater_equal(pc.count_substring_regex(keys, "[0-9A-Za-z]"), MIN_ALPHANUMERIC)
+    made = [num_alphanumeric(key) >= MIN_ALPHANUMERIC for key in keys.filter(others).to_pylist()]
+    return pc.replace_with_mask(enough, others, pa.array(made, pa.bool_()))
+
+
 def num_alphanumeric(text: str) -> int:
     """How many letters or digits `text` has, of any script."""
     return sum(character.isalnum() for character in text)

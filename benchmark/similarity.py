@@ -113,10 +113,10 @@ def similarity_of(material: Material, workspace: Workspace | None, dataset: Data
     if name == WORDS:
         return WordSimilarity(material)
     if name == CLIP:
-        from .text_embeddings import text_embeddings
-
         found = None
-        if workspace is not None and dataset is not None:
+        if workspace is not None and dataset is not None and "text_embeddings" in dataset.provides:
+            from .text_embeddings import text_embeddings
+
             found = text_embeddings(workspace, dataset, corpus.texts, first_recordings(corpus))
         if found is None:
             raise MissingInput(

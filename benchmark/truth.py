@@ -35,14 +35,13 @@ def eligible_with_times(corpus: Corpus, clip: int) -> list[tuple[int, int]]:
     """The same as pairs (time in ms, text number)."""
     own_context = set(corpus.key_of[corpus.context.of(clip)].tolist())
     bounds = corpus.responses.bounds
-    times = corpus.responses.times_ms[bounds[clip] : bounds[clip + 1]].tolist()
-    said = sorted(zip(times, corpus.responses.of(clip).tolist(), strict=True))  # equal times: by text, not by arrival
-    return [
+    times, texts = corpus.responses.times_ms[bounds[clip] : bounds[clip + 1]], corpus.responses.of(clip)
+    columns = (times.tolist(), texts.tolist(), corpus.key_of[texts].tolist(), corpus.may_be_truth[texts].tolist())
+    return sorted(  # equal times: by text, not by arrival
         (time_ms, text)
-        for time_ms, text in said
-        if (number := int(corpus.key_of[text])) not in own_context
-        and num_alphanumeric(corpus.key_names[number]) >= MIN_ALPHANUMERIC
-    ]
+        for time_ms, text, number, possible in zip(*columns, strict=True)
+        if possible and number not in own_context
+    )
 
 
 def draw_truths(corpus: Corpus, *, seed: int) -> NDArray[np.int32]:

@@ -155,7 +155,7 @@ def digest_json(value: Any) -> str:
 
 def stable_hash(*parts: object) -> int:
     """A 64-bit hash of the parts' texts, equal on every machine and run: the source of all key-free draws."""
-    text = "\x1f".join(str(part) for part in parts)
+    text = "\x1f".join(map(str, parts))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
@@ -165,7 +165,7 @@ def hashing(*first: object) -> Callable[..., int]:
 
     def finish(*parts: object) -> int:
         hasher = start.copy()
-        hasher.update("\x1f".join(str(part) for part in parts).encode())
+        hasher.update("\x1f".join(map(str, parts)).encode())
         return int.from_bytes(hasher.digest(), "big")
 
     return finish

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videochat.benchmark.keys import fold, fold_array, key, key_array, keys, num_alphanumeric
+from videochat.benchmark.keys import fold, fold_array, key, key_array, keys, num_alphanumeric, speakable
 
 CHATTY = st.text(alphabet=st.sampled_from([*"aAlLoOgGsSmM!?.,'\"()  \t19", "ß", "ﬁ", "İ", "…", "́", "«", "😂", "あ"]))
 
@@ -68,3 +68,8 @@ def test_arrays_of_texts_have_the_keys_of_each(texts: list[str]) -> None:
     array = pa.array(texts, pa.string())
     assert fold_array(array).to_pylist() == [fold(text) for text in texts]
     assert key_array(array).to_pylist() == [key(text) for text in texts]
+
+
+@given(st.lists(st.one_of(st.text(), CHATTY)))
+def test_an_array_knows_which_keys_could_be_truths(texts: list[str]) -> None:
+    assert speakable(pa.array(texts, pa.string())).to_pylist() == [num_alphanumeric(text) >= 2 for text in texts]
