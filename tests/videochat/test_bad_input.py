@@ -303,7 +303,7 @@ def test_a_damaged_file_is_said_on_one_line(tmp_path: Path) -> None:
         ("train --set num_heads=0", "num_heads is 0"),
         ("bench --model nope", "unknown model 'nope'"),
         ("candidates --protocol v9", "unknown protocol 'v9'"),
-        ("candidates --k 100", "K = 100 is not between"),
+        ("candidates --k 1001", "K = 1001 is not between"),
         ("candidates --limit 3", "made whole or not at all"),
         ("build-features --clip nope", "'nope' is not a CLIP model"),
         ("build-features --clip ViT-B-32:nope", "no pretrained weights 'nope'"),
