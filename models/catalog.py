@@ -20,6 +20,10 @@ SFAT_VARIANTS = {
         {"pooling": "semantic", "transcript": "scalar"},
         "SFAT with the transcript as a third memory, read through a gate that may close",
     ),
+    "sfat-knowledge": (
+        {"pooling": "semantic", "knowledge": "scalar"},
+        "SFAT with facts retrieved for the chat as a third memory, read through a gate that may close",
+    ),
 }  # name -> (fields of its configuration, summary)
 
 

@@ -99,9 +99,12 @@ class LikelihoodCommenter:
             out += [row[: 0 if c.frames is None else len(c.frames)] for row, c in zip(weights, part, strict=True)]
         return out
 
-    def gates(self, clips: Sequence[ClipView], answers: Sequence[str] | None = None) -> list[float]:
-        """For each clip how far the gate before its transcript is open, in [0, 1]: the mean over layers and over the
-        tokens of its answer (without answers: where one begins); 0 where nothing was said. [] for a model without."""
+    def gates(
+        self, clips: Sequence[ClipView], answers: Sequence[str] | None = None, *, stream: str = ""
+    ) -> list[float]:
+        """For each clip how far the gate before its transcript or knowledge is open, in [0, 1]: the mean over layers
+        and over the tokens of its answer (without answers: where one begins); 0 where nothing was said or found. [] for
+        a model without. stream: "transcript" or "knowledge", for a model with both."""
         if not getattr(self.model, "has_gate", False):
             return []
         out: list[float] = []
@@ -110,7 +113,8 @@ class LikelihoodCommenter:
             part = clips[start : start + BATCH_CLIPS]
             response = self.collator.responses(texts[start : start + len(part)], range(len(part)))
             batch = {k: v.to(self.device) for k, v in self.collator.clips(part).items()}
-            out += self.model.gate_means(batch, **{k: v.to(self.device) for k, v in response.items()}).tolist()
+            given = {k: v.to(self.device) for k, v in response.items()}
+            out += self.model.gate_means(batch, **given, stream=stream).tolist()
         return out
 
     @torch.inference_mode()

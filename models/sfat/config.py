@@ -17,7 +17,7 @@ from ..gate import GATES
 ORDERS = ("text_video", "video_text")
 CONTEXT_POSITIONS = ("recency", "none")
 FRAME_TEMPERATURE = 0.1  # as in the released code (FACTS §1); the description leaves it open
-TRANSCRIPTS = ("off", *GATES)
+STREAMS = ("off", *GATES)
 GATE_COST = 0.01  # nats; far below what a stream that helps is worth, enough to shut one that does not (README.md)
 MAX_CONTEXT_COMMENTS = 15  # the latest ones, as many as the released code draws in evaluation (FACTS §1)
 
@@ -47,15 +47,23 @@ class SfatConfig(PretrainedConfig):
     context_positions: "recency" tells the model how many comments ago each was written, "none" leaves them a set, as in
     the released code; stored only where it is "none".
     transcript: "off", or the kind of gate (`videochat.models.gate`) before which the decoder reads what was said:
-    "scalar", "position", or "open" (no gate). max_transcript_tokens: the latest so many count. gate_cost: what a wholly
-    open gate costs in training, in nats a token. Where transcript is "off" the three are not stored: such a
-    configuration is that of a model that knows of no transcripts.
+    "scalar", "position", or "open" (no gate). max_transcript_tokens: the latest so many count.
+    knowledge: the same for facts retrieved for the chat (`videochat.models.retrieval`): num_facts, cut together to
+    max_knowledge_tokens; chat_knowledge: the training split's comments are facts; facts_digest: of the user's own, ""
+    without.
+    gate_cost: what a wholly open gate costs in training, in nats a token.
+    Fields of a stream that is "off" are not stored: such a configuration is that of a model that knows of none.
     """
 
     model_type = "sfat"
     context_positions = "recency"
     transcript = "off"
     max_transcript_tokens = 98  # as TTE (FACTS §4: 100 with begin and end)
+    knowledge = "off"
+    num_facts = 4
+    max_knowledge_tokens = 80  # as KLVCG (FACTS §4)
+    chat_knowledge = True
+    facts_digest = ""
     gate_cost = GATE_COST
 
     def __init__(
@@ -83,6 +91,11 @@ class SfatConfig(PretrainedConfig):
         context_positions: str = "recency",
         transcript: str = "off",
         max_transcript_tokens: int = 98,
+        knowledge: str = "off",
+        num_facts: int = 4,
+        max_knowledge_tokens: int = 80,
+        chat_knowledge: bool = True,
+        facts_digest: str = "",
         gate_cost: float = GATE_COST,
         pad_token_id: int = 0,
         bos_token_id: int = 1,
@@ -96,7 +109,8 @@ class SfatConfig(PretrainedConfig):
             ("weighting", weighting, WEIGHTINGS),
             ("aggregation", aggregation, AGGREGATIONS),
             ("cross_attention_order", cross_attention_order, ORDERS),
-            ("transcript", transcript, TRANSCRIPTS),
+            ("transcript", transcript, STREAMS),
+            ("knowledge", knowledge, STREAMS),
         ):
             if value not in known:
                 raise UsageError(f"{name} is {value!r}", fix=f"choose one of {', '.join(known)}")
@@ -112,6 +126,8 @@ class SfatConfig(PretrainedConfig):
             ("max_response_tokens", max_response_tokens, 1),
             ("max_frames", max_frames, 1),
             ("max_transcript_tokens", max_transcript_tokens, 1),
+            ("num_facts", num_facts, 1),
+            ("max_knowledge_tokens", max_knowledge_tokens, 1),
         ):
             if size is not None and size < least:
                 raise UsageError(f"{name} is {size}", fix=f"make it {least} or more")
@@ -124,6 +140,10 @@ class SfatConfig(PretrainedConfig):
             )
         if not 0 <= gate_cost < float("inf"):
             raise UsageError(f"gate_cost is {gate_cost}", fix="make it 0 or more")
+        if facts_digest and knowledge == "off":
+            raise UsageError("facts were given, but knowledge is off", fix="train sfat-knowledge")
+        if knowledge != "off" and not (chat_knowledge or facts_digest):
+            raise UsageError("chat_knowledge is false and no facts were given", fix="add --set facts=FILE")
         self.vocab_size = vocab_size
         self.clip_dim = clip_dim
         self.width = width
@@ -148,6 +168,13 @@ class SfatConfig(PretrainedConfig):
         if transcript != "off":
             self.transcript = transcript
             self.max_transcript_tokens = max_transcript_tokens
+        if knowledge != "off":
+            self.knowledge = knowledge
+            self.num_facts = num_facts
+            self.max_knowledge_tokens = max_knowledge_tokens
+            self.chat_knowledge = chat_knowledge
+            self.facts_digest = facts_digest
+        if transcript != "off" or knowledge != "off":
             self.gate_cost = gate_cost
         kwargs.pop("is_encoder_decoder", None)
         kwargs.pop("tie_word_embeddings", None)  # the output is the embedding itself, there is nothing to tie

@@ -3,6 +3,7 @@
     frames (CLIP, frozen)  --weights by context-->  video token --+
     context comments  -->  context encoder  -->  comment vectors -+--> multimodal encoder --> decoder --> comment
     (transcript       -->  context encoder  -->  token vectors, read by the decoder last, through a gate: sfat-audio)
+    (retrieved facts  -->  context encoder  -->  the same: sfat-knowledge)
 
 Source: arXiv 2510.26978 as described in seed and FACTS §1; README.md lists where this differs from released code.
 Batches are those of `videochat.models.batches`.
@@ -30,7 +31,8 @@ from ..packing import pack
 from .config import SfatConfig
 
 TEXT, VIDEO = 0, 1  # rows of the kind embeddings
-TRANSCRIPT = 2  # the memory that is read last; it has no row of its own
+TRANSCRIPT, KNOWLEDGE = 2, 3  # the memories that are read last, through a gate; they have no rows of their own
+STREAMS = {"transcript": TRANSCRIPT, "knowledge": KNOWLEDGE}  # field of the configuration -> memory
 
 
 @dataclass
@@ -49,6 +51,8 @@ class SfatEncoding(ModelOutput):
     video_mask: Tensor | None = None
     transcript_kv: Tensor | None = None
     transcript_mask: Tensor | None = None  # all False for a clip in which nothing was said
+    knowledge_kv: Tensor | None = None
+    knowledge_mask: Tensor | None = None  # all False for a clip for which nothing was found
 
 
 class SfatModel(AnsweringModel):
@@ -81,8 +85,12 @@ class SfatModel(AnsweringModel):
         gates = {}
         if config.transcript != "off":
             self.transcript_norm = nn.LayerNorm(width)
-            gates = {len(kinds): config.transcript}
+            gates[len(self.memory_order)] = config.transcript
             self.memory_order = [*self.memory_order, TRANSCRIPT]
+        if config.knowledge != "off":
+            self.knowledge_norm = nn.LayerNorm(width)
+            gates[len(self.memory_order)] = config.knowledge
+            self.memory_order = [*self.memory_order, KNOWLEDGE]
         self.decoder = Decoder(
             **common,
             num_layers=config.num_decoder_layers,
@@ -152,15 +160,15 @@ class SfatModel(AnsweringModel):
             video_BMW = video_BMW + self.frame_age(batch["frame_age"].clamp(0, self.config.max_frames - 1))
         return self._or_absent(video_BMW, mask_BN, VIDEO)
 
-    def _transcript_memory(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """The context encoder's vector of every token that was said (B, L, W), and where there is one (B, L)."""
-        ids_BL, lengths_B = batch["transcript_ids"], batch["transcript_lengths"]
+    def _token_memory(self, norm: nn.Module, ids_BL: Tensor, lengths_B: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The context encoder's vector of every token (B, L, W), and where there is one (B, L). lengths: 1 or more;
+        mask (B, 1) or (B, L): where the tokens mean anything."""
         packing = pack(lengths_B.tolist(), ids_BL.device)
         source_S = packing.source(ids_BL.shape[1])
-        hidden_SW = self.transcript_norm(self.context_encoder(self.embedding, ids_BL.flatten()[source_S], packing))
+        hidden_SW = norm(self.context_encoder(self.embedding, ids_BL.flatten()[source_S], packing))
         flat = hidden_SW.new_zeros(ids_BL.numel(), hidden_SW.shape[1]).index_copy(0, source_S, hidden_SW)
         place_L = torch.arange(ids_BL.shape[1], device=ids_BL.device)
-        return flat.unflatten(0, ids_BL.shape), (place_L < lengths_B[:, None]) & batch["transcript_mask"]
+        return flat.unflatten(0, ids_BL.shape), (place_L < lengths_B[:, None]) & mask
 
     def _or_absent(self, memory_BMW: Tensor, mask_BM: Tensor, kind: int) -> tuple[Tensor, Tensor]:
         """Add the kind's vector; where nothing is real, the first place takes the vector that says so."""
@@ -184,7 +192,12 @@ class SfatModel(AnsweringModel):
         joined = self.memory_norm(joined)
         parts = {TEXT: (joined[:, :num_text], mask[:, :num_text]), VIDEO: (joined[:, num_text:], mask[:, num_text:])}
         if TRANSCRIPT in self.memory_order:
-            parts[TRANSCRIPT] = self._transcript_memory(batch)
+            said = (batch["transcript_ids"], batch["transcript_lengths"], batch["transcript_mask"])
+            parts[TRANSCRIPT] = self._token_memory(self.transcript_norm, *said)
+        if KNOWLEDGE in self.memory_order:
+            mask_BL = batch["knowledge_mask"]
+            found = (batch["knowledge_ids"], mask_BL.sum(1).clamp(min=1), mask_BL)
+            parts[KNOWLEDGE] = self._token_memory(self.knowledge_norm, *found)
         memories = {kind: self.decoder.project(i, *parts[kind]) for i, kind in enumerate(self.memory_order)}
         encoding = SfatEncoding(
             last_hidden_state=joined,
@@ -196,6 +209,8 @@ class SfatModel(AnsweringModel):
             encoding.video_kv, encoding.video_mask = memories[VIDEO].kv, memories[VIDEO].mask
         if TRANSCRIPT in memories:
             encoding.transcript_kv, encoding.transcript_mask = memories[TRANSCRIPT].kv, memories[TRANSCRIPT].mask
+        if KNOWLEDGE in memories:
+            encoding.knowledge_kv, encoding.knowledge_mask = memories[KNOWLEDGE].kv, memories[KNOWLEDGE].mask
         return encoding
 
     def memories(self, encoding: SfatEncoding) -> list[Memory]:
@@ -203,14 +218,17 @@ class SfatModel(AnsweringModel):
             TEXT: (encoding.text_kv, encoding.text_mask),
             VIDEO: (encoding.video_kv, encoding.video_mask),
         }
-        if TRANSCRIPT in self.memory_order:
-            assert encoding.transcript_mask is not None
-            said_B = encoding.transcript_mask.any(1)
-            readable = encoding.transcript_mask | ~said_B[:, None]  # a softmax over nothing is no number
-            found[TRANSCRIPT] = (encoding.transcript_kv, readable, said_B)
+        for kind, kv, mask in (
+            (TRANSCRIPT, encoding.transcript_kv, encoding.transcript_mask),
+            (KNOWLEDGE, encoding.knowledge_kv, encoding.knowledge_mask),
+        ):
+            if kind in self.memory_order:
+                assert mask is not None
+                present_B = mask.any(1)
+                found[kind] = (kv, mask | ~present_B[:, None], present_B)  # a softmax over nothing is no number
         return [Memory(*found[kind]) for kind in self.memory_order]
 
-    # -- the gate before the transcript
+    # -- the gates before the transcript and the knowledge
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """As `AnsweringModel.forward`; in training an open gate costs `gate_cost` a token."""
@@ -225,15 +243,29 @@ class SfatModel(AnsweringModel):
     def has_gate(self) -> bool:
         return bool(self._gates())
 
-    def _gates(self) -> list[Gate]:
-        return [module for module in self.decoder.modules() if isinstance(module, Gate)]
+    def _gates(self, stream: str = "") -> list[Gate]:
+        """Of all streams, or of the one that is named: "transcript" or "knowledge"."""
+        if not stream:
+            return [module for module in self.decoder.modules() if isinstance(module, Gate)]
+        if STREAMS[stream] not in self.memory_order:
+            return []
+        place = str(self.memory_order.index(STREAMS[stream]))
+        layers: list[Any] = list(self.decoder.layers)
+        return [layer.gates[place] for layer in layers]
 
     def gate_means(
-        self, batch: dict[str, Tensor], response_ids: Tensor, response_lengths: Tensor, response_clip: Tensor
+        self,
+        batch: dict[str, Tensor],
+        response_ids: Tensor,
+        response_lengths: Tensor,
+        response_clip: Tensor,
+        *,
+        stream: str = "",
     ) -> Tensor:
         """For each clip (B,) how far its gate is open, in [0, 1]: the mean over layers and tokens of its responses
-        (see `token_log_probs`); 0 where nothing was said, NaN where a clip has no response. Without gradients."""
-        with torch.no_grad(), recorded(self._gates()) as found:
+        (see `token_log_probs`) and, where none is named, over its streams; 0 where a stream holds nothing, NaN where a
+        clip has no response. Without gradients."""
+        with torch.no_grad(), recorded(self._gates(stream)) as found:
             encoding = self.encode(batch)
             _, response_S = self.token_log_probs(encoding, response_ids, response_lengths, response_clip)
         assert found, "the model has a gate"

@@ -13,15 +13,21 @@ from .. import training_run
 from ..batches import Collator, Interval
 from ..commenter import LikelihoodCommenter
 from ..examples import EVALUATION_CLIPS, Example
+from ..retrieval import KnowledgeTensors, keep_facts, store_of
 from ..training_run import Recipe, plain_collator
 from ..transcripts import transcript_tensors
 from .config import SIZES, SfatConfig
-from .model import SfatModel
+from .model import STREAMS, SfatModel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from torch import Tensor
     from transformers import PreTrainedTokenizerFast
+
+    from videochat.commenter import ClipView
+
+    Extra = Callable[[Collator, Sequence[ClipView]], dict[str, Tensor]]
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -56,9 +62,20 @@ def collator_of(config: SfatConfig, tokenizer: PreTrainedTokenizerFast, context:
     collator = plain_collator(config, tokenizer, context)
     if config.pooling == "oracle":
         collator.focal = focal_intervals(context)
+    streams: list[Extra] = []
     if config.transcript != "off":
-        collator.extra = partial(transcript_tensors, most=config.max_transcript_tokens)
+        streams.append(partial(transcript_tensors, most=config.max_transcript_tokens))
+    if config.knowledge != "off":
+        store = store_of(config, context, "sfat-knowledge")
+        streams.append(KnowledgeTensors(store, num_facts=config.num_facts, max_tokens=config.max_knowledge_tokens))
+    if streams:
+        collator.extra = partial(joined, streams)
     return collator
+
+
+def joined(streams: Sequence[Extra], collator: Collator, views: Sequence[ClipView]) -> dict[str, Tensor]:
+    """The tensors of all of them, as the `extra` of a Collator."""
+    return {name: value for stream in streams for name, value in stream(collator, views).items()}
 
 
 def about(config: SfatConfig, info: dict[str, Any]) -> str:
@@ -75,18 +92,22 @@ def gates_of(info: dict[str, Any]) -> list[tuple[str, float]]:
 
 
 def facts(model: SfatModel, examples: Sequence[Example], collator: Collator) -> dict[str, Any]:
-    """What training.json says of the gate: its mean over the dev clips in which something was said (None: in none)."""
-    if model.config.transcript == "off":
+    """What training.json says of the gates: of each its mean over the dev clips in which something was said, or for
+    which something was found (None: in none)."""
+    opened: dict[str, list[float]] = {name: [] for name in STREAMS if getattr(model.config, name) != "off"}
+    if not opened:
         return {}
-    opened: list[float] = []
     device = next(model.parameters()).device
-    said = [example for example in examples if example.view.transcript]
-    for start in range(0, len(said), EVALUATION_CLIPS):
-        part = said[start : start + EVALUATION_CLIPS]
+    for start in range(0, len(examples), EVALUATION_CLIPS):
+        part = examples[start : start + EVALUATION_CLIPS]
         batch = {name: value.to(device) for name, value in collator.clips([e.view for e in part]).items()}
         answers = collator.responses([e.responses[0] for e in part], range(len(part)))
-        opened += model.gate_means(batch, **{name: value.to(device) for name, value in answers.items()}).tolist()
-    return {"gates": {"transcript": round(sum(opened) / len(opened), 6) if opened else None}}
+        given = {name: value.to(device) for name, value in answers.items()}
+        for stream, values in opened.items():
+            found = model.gate_means(batch, **given, stream=stream)
+            values += found[batch[f"{stream}_mask"].any(1)].tolist()
+    means = {name: round(sum(values) / len(values), 6) if values else None for name, values in opened.items()}
+    return {"gates": means}
 
 
 RECIPE = Recipe(
@@ -104,9 +125,10 @@ RECIPE = Recipe(
 def train(context: LoadContext, *, name: str, **variant: Any) -> None:
     """Train on the train split, select on dev, write `context.checkpoint`. Nothing to do if it is current.
 
-    variant: the fields of the configuration that make this name what it is.
+    variant: the fields of the configuration that make this name what it is. The option `facts` of sfat-knowledge names
+    a file of facts, which the checkpoint keeps a copy of.
     """
-    training_run.train(context, RECIPE, name=name, **variant)
+    training_run.train(keep_facts(context), RECIPE, name=name, **variant)
 
 
 def load(context: LoadContext, *, name: str) -> LikelihoodCommenter:

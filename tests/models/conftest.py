@@ -76,14 +76,22 @@ def make_sfat(tokenizer: Any, clips: list[Clip]) -> Callable[..., Any]:
 
         from videochat.models.batches import Collator
         from videochat.models.commenter import LikelihoodCommenter
+        from videochat.models.knowledge import KnowledgeStore, chat_facts
+        from videochat.models.retrieval import KnowledgeTensors
         from videochat.models.sfat.config import SfatConfig
         from videochat.models.sfat.model import SfatModel
+        from videochat.models.sfat.train import joined
         from videochat.models.tokenizer import encoder_of
         from videochat.models.transcripts import transcript_tensors
 
         torch.manual_seed(seed)
         shape = {"width": 32, "num_heads": 4, "vocab_size": len(tokenizer), "clip_dim": DIM}
         config = SfatConfig(**{**shape, "pooling": pooling, **fields})
+        streams: list[Any] = []
+        if config.transcript != "off":
+            streams.append(partial(transcript_tensors, most=12))
+        if config.knowledge != "off":  # reads all clips, each without its own recording
+            streams.append(KnowledgeTensors(KnowledgeStore(chat_facts(clips)), num_facts=3, max_tokens=12))
         focal = {clip.clip_id: (clip.start_ms + 8_000, clip.start_ms + 12_000) for clip in clips}
         collator = Collator(
             encode=encoder_of(tokenizer),
@@ -93,7 +101,7 @@ def make_sfat(tokenizer: Any, clips: list[Clip]) -> Callable[..., Any]:
             max_comment_tokens=config.max_comment_tokens,
             max_response_tokens=config.max_response_tokens,
             focal=focal if pooling == "oracle" else None,
-            extra=None if config.transcript == "off" else partial(transcript_tensors, most=12),
+            extra=partial(joined, streams) if streams else None,
         )
         return LikelihoodCommenter(f"sfat-{pooling}", SfatModel(config), tokenizer, collator)
 

@@ -20,6 +20,8 @@ SFAT = [{"pooling": pooling} for pooling in ("semantic", "mean", "max", "attenti
     {"pooling": "semantic", "transcript": "scalar"},
     {"pooling": "semantic", "transcript": "position", "cross_attention_order": "video_text"},
     {"pooling": "none", "transcript": "open"},
+    {"pooling": "semantic", "knowledge": "scalar"},
+    {"pooling": "semantic", "knowledge": "position", "transcript": "scalar"},
 ]
 LIKELIHOOD = [*SFAT, *({"folder": folder} for folder in ("sfat_released", "tte", "livebot", "videoic", "klvcg"))]
 LANGUAGE = [
@@ -215,6 +217,7 @@ def test_a_fresh_process_scores_as_the_one_that_saved(make_sfat, views, tmp_path
     [
         *({"pooling": pooling} for pooling in ("semantic", "none", "all")),
         {"pooling": "semantic", "transcript": "scalar"},
+        {"pooling": "semantic", "knowledge": "scalar"},
         *LIKELIHOOD[len(SFAT) :],
     ],
     ids=lambda kind: "-".join(kind.values()),
