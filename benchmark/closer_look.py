@@ -109,6 +109,6 @@ def _calibration(evaluator: Evaluator) -> list[dict[str, Any]]:
             rule = evaluator.rules[entry.name]
             scores, values = evaluator.scores(block, rule, task), evaluator.values(block, rule, task)
             ece, bins = calibration(scores, values[:, recall])
-            bins = [{name: number(value) if name != "num_clips" else value for name, value in b.items()} for b in bins]
-            rows.append({"model": entry.name, "set": task.name, "ece": number(ece), "bins": bins})
+            written = [b | {name: number(b[name]) for name in ("confidence", "accuracy")} for b in bins]
+            rows.append({"model": entry.name, "set": task.name, "ece": number(ece), "bins": written})
     return rows

@@ -47,7 +47,7 @@ def standardised(ranks: Floats) -> Floats:
     """Rows of zero mean and unit length; a constant row becomes NaN."""
     centred = ranks - ranks.mean(axis=1, keepdims=True)
     length = np.sqrt((centred**2).sum(axis=1, keepdims=True))
-    result = np.full_like(centred, np.nan)
+    result: Floats = np.full_like(centred, np.nan)
     np.divide(centred, length, out=result, where=length > 0)
     return result
 

@@ -243,7 +243,7 @@ def _best(own: Floats, others: NDArray[np.float16], rows: NDArray[np.int64], wid
     return best
 
 
-def _load(dataset: Dataset, names: set[str]) -> dict[str, Floats]:
+def _load(dataset: Dataset, names: set[str]) -> dict[str, NDArray[np.float16]]:
     """The unit frame embeddings of some recordings, float16 (S, D), rows as in their projections."""
     gathered: dict[str, list[tuple[NDArray[np.int64], NDArray[np.float16]]]] = {}
     for table in _tables(dataset, names) if names else ():

@@ -213,7 +213,7 @@ def train(
 )
 @click.option("--name", "score_names", multiple=True, help="Its name in the table, one for each --scores.")
 @click.option("--train", "train_first", is_flag=True, help="Train models that have no checkpoint.")
-@click.option("--wide", is_flag=True, help="Print R@2, R@5 and MR, too.")
+@click.option("--wide", is_flag=True, help="Print all metrics, rules, ties, correlations and letters, too.")
 @click.option("--allow-failed-audit", is_flag=True, help="Rank although the audit failed; the table says so.")
 @click.option("--no-report", is_flag=True, help="Do not write report.html.")
 @seed_option
