@@ -184,7 +184,7 @@ def _fits(value: object, annotation: str) -> bool:
     if annotation.startswith("tuple"):
         inner = annotation.removeprefix("tuple[").partition(",")[0]
         return isinstance(value, tuple) and all(_fits(item, inner) for item in value)
-    kinds = {"int": int, "float": (int, float), "bool": bool}
+    kinds: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "bool": bool}
     if annotation != "bool" and isinstance(value, bool):
         return False
     return isinstance(value, kinds.get(annotation, str))
