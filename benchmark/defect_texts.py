@@ -116,7 +116,8 @@ DEFECTS = (
         switch="context",
         title="Contexts are drawn anew at every read",
         text="Fifteen comments are drawn with replacement from the context in each evaluation, unseeded: one model has "
-        "as many figures as there are evaluations. Mended: the context as it was said.",
+        "as many figures as there are evaluations. Mended: the context as it was said; "
+        "`sfat-released`, whose training draws five comments at each read, is trained anew without.",
         reading="Below the table is how far a figure moves from draw to draw with nothing else changed.",
         shown=("tfidf", "-tfidf", MODELS),
     ),

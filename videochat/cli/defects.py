@@ -58,8 +58,8 @@ def defects(
     """Measure what each defect of the released evaluation is worth.
 
     Each switch of protocol released-2025 is mended alone, on the same clips and models; the figures go to defects.json
-    of the workspace. A model is trained up to four times: on the leaked and on the clean split, with the frames of the
-    whole clip and with those before the answers, and with the context as it was said.
+    of the workspace. A model is trained up to five times: as released, with the context as it was said, with the frames
+    before the answers, on the clean split, and with all of it mended. Killed and run again, the trainings go on.
     """
     from videochat.benchmark.defects import Halves, measure
     from videochat.benchmark.defects_page import to_text
