@@ -23,7 +23,7 @@ import numpy as np
 import videochat
 from videochat.commenter import ClipView
 from videochat.errors import MissingInput, UsageError
-from videochat.files import atomic_path, write_json, write_text
+from videochat.files import write_json, write_text
 from videochat.progress import progress
 
 from .gains import Place, partners
@@ -66,6 +66,7 @@ def hand_out(
         raise UsageError(f"unknown way of frames {frames!r}", fix=f"choose one of {', '.join(FRAMES)}")
     if frames in ("npy", "jpg") and "frames" not in dataset.provides:
         raise MissingInput("this dataset holds no frames", fix="--frames none")
+    (out / "manifest.json").unlink(missing_ok=True)
     shards = _shards(dataset)
     counts: dict[str, dict[str, int]] = {name: {} for name in chosen}
     wanted = {clip_id for part in chosen.values() for clip_id in part.clip_ids.tolist()}
@@ -177,8 +178,8 @@ def _frames(clip: ClipView, way: Frames, out: Path, shard: str, workspace: Works
         return {"shard": shard}
     if way == "npy":
         path = out / "frames" / f"{clip.clip_id}.npy"
-        with atomic_path(path) as temporary, temporary.open("wb") as handle:
-            np.save(handle, clip.frames, allow_pickle=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, clip.frames, allow_pickle=False)  # no fsync for each of thousands: the manifest comes last
         return f"frames/{path.name}"
     pictures = _pictures(clip, out, workspace)
     return [pictures.get(int(time)) for time in clip.frame_ms]
@@ -197,8 +198,8 @@ def _pictures(clip: ClipView, out: Path, workspace: Workspace) -> dict[int, str]
     found = {}
     for frame in frames_at(video, [int(t) for t in clip.frame_ms if t >= 0], shortest=SHORT_SIDE):
         path = out / "frames" / f"{clip.clip_id}_{frame.time_ms}.jpg"
-        with atomic_path(path) as temporary:
-            Image.fromarray(frame.rgb).save(temporary, format="JPEG", quality=QUALITY)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(frame.rgb).save(path, format="JPEG", quality=QUALITY)
         found[frame.time_ms] = f"frames/{path.name}"
     return found
 

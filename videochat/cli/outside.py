@@ -1,4 +1,4 @@
-"""`export-candidates` and `submit-check`: what is ranked goes out to anyone's code, and scores come back."""
+"""`export-candidates`, `read-samples`, `submit-check`: what is ranked goes out to anyone's code, scores come back."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import click
 
 from .. import api
 from ..dataset import Dataset
+from ..errors import UsageError
 from ..workspace import Workspace
 from .options import data_option, emit, example, json_option, protocol_option
 
 if TYPE_CHECKING:
     from ..benchmark.candidate_set import CandidateSets
 
-FORMATS = ("jsonl",)
+FORMATS = ("jsonl", "lmms-eval", "lm-eval")
 
 
 def opened_sets(data: Path, protocol: str | None) -> tuple[Workspace, Dataset, CandidateSets]:
@@ -45,10 +46,19 @@ def opened_sets(data: Path, protocol: str | None) -> tuple[Workspace, Dataset, C
     show_default=True,
     help="Frames: the shard that holds their CLIP vectors, the vectors as files, or pictures of the raw videos.",
 )
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="jsonl",
+    show_default=True,
+    help="JSON lines, or beside them the tasks of lmms-eval or lm-evaluation-harness.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
 @json_option
 @example(
-    "videochat export-candidates --out handout\nvideochat export-candidates --set random10 --frames jpg --out handout"
+    "videochat export-candidates --out handout\n"
+    "videochat export-candidates --set random10 --frames jpg --format lmms-eval --out handout"
 )
 def export_candidates(
     data: Path,
@@ -56,15 +66,17 @@ def export_candidates(
     names: tuple[str, ...],
     splits: tuple[str, ...],
     frames: Any,
+    form: str,
     out: Path,
     as_json: bool,
 ) -> int:
     """Write the frozen candidates for other people's code.
 
     A line a clip: what a model may see of it, and the candidates with their ids, without the truth. Scores come back
-    with `videochat bench --scores`.
+    with `videochat bench --scores`; logged samples of the harnesses become a scores file by `videochat read-samples`.
     """
     from videochat.benchmark.handout import hand_out
+    from videochat.benchmark.harness import hand_to_harness
 
     workspace, dataset, sets = opened_sets(data, protocol)
     manifest = hand_out(
@@ -82,7 +94,33 @@ def export_candidates(
         for name, counts in manifest["num_clips"].items()
         for split, count in counts.items()
     ]
-    emit(manifest, as_json, "\n".join([*lines, f"written to {out}"]))
+    tasks = [] if form == "jsonl" else hand_to_harness(out, out / form, form, seed=workspace.settings.seed)
+    lines += [f"task {task}" for task in tasks]
+    emit(manifest | {"tasks": tasks}, as_json, "\n".join([*lines, f"written to {out}"]))
+    return 0
+
+
+@click.command("read-samples")
+@click.argument("samples", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--tasks", type=click.Path(path_type=Path), required=True, help="The folder of the tasks, handout/lmms-eval."
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The scores file to write (.jsonl).")
+@json_option
+@example("videochat read-samples out/*_samples_videochat_*_choice.jsonl --tasks handout/lmms-eval --out mine.jsonl")
+def read_samples(samples: tuple[Path, ...], tasks: Path, out: Path, as_json: bool) -> int:
+    """Make a scores file of what lmms-eval or lm-evaluation-harness logged.
+
+    SAMPLES are the files that --log_samples wrote for tasks of `export-candidates`, all sets and splits of one model.
+    """
+    from videochat.benchmark import harness
+
+    if out.suffix != ".jsonl":
+        raise UsageError(f"{out} is no name for JSON lines", fix="--out my-model.jsonl")
+    found = harness.read_samples(samples, tasks)
+    harness.write_scores_file(found, out)
+    value = {"scores": str(out), "clips": len(found.rows), "notes": found.notes, "declared": found.declared}
+    emit(value, as_json, "\n".join([*found.notes, f"{len(found.rows):,} rows written to {out}"]))
     return 0
 
 
