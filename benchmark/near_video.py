@@ -4,11 +4,12 @@
 
 A clip's 30 seconds match a run of another recording if the mean cosine of their frame embeddings is at least .98, both
 over the run and over ten seconds spread in it, at the same order: the aligned distance must be at most half of that to
-the run's frames in any order, so two still pictures or the same empty scene are no match. Search is exact for that
-definition, at every whole-second shift: frames are projected on the leading principal axes, which can only lessen
-distances, so blocked products over the ten seconds leave out no match; what they let through is compared in full.
-A copy whose seconds fall between those of the original (another start by a fraction of a second) may stay unseen where
-the picture moves fast.
+the run's frames in any order, so two still pictures or the same empty scene are no match; a clip that hardly moves
+(variance under .005) is not looked for. Search is exact for that definition, at every whole-second shift: frames are
+projected on the leading principal axes, and on further ones the mean of the ten seconds alone is taken; both can only
+lessen distances, so blocked products leave out no match, and what they let through is compared in full. A copy whose
+seconds fall between those of the original (another start by a fraction of a second) may stay unseen where the picture
+moves fast.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 MIN_COSINE = 0.98
 NUM_PARTS = 10  # seconds of a clip that the search looks at
-NUM_AXES = 6  # principal axes of each
+NUM_AXES, NUM_MEAN_AXES = 4, 32  # principal axes of each of them, and further ones of their mean
 SAMPLE_CLIPS, SAMPLE_FRAMES = 32, 20_000  # of each file, and in all, of which the axes are made
 MIN_VARIANCE = 0.005  # of a clip's frames around their mean; one that moves less looks like every still of its scene
 BLOCK = 4096  # runs in one product
@@ -54,7 +55,8 @@ class _Clip:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Recording:
-    """projected float32 (S, NUM_AXES), a row a second; steps: its seconds' numbers; runs: first rows of whole runs."""
+    """projected float32 (S, NUM_AXES + NUM_MEAN_AXES), a row a second. steps: its seconds' numbers. runs: first rows of
+    whole runs."""
 
     split: str
     projected: Floats
@@ -108,7 +110,8 @@ def _own_frames(table: pa.Table) -> Iterator[tuple[dict[str, object], NDArray[np
 
 
 def _axes(dataset: Dataset) -> Floats:
-    """The leading principal axes (D, NUM_AXES) of frames from the head of every file: orthonormal columns."""
+    """The leading principal axes of frames from the head of every file: orthonormal columns, float32
+    (D, NUM_AXES + NUM_MEAN_AXES), fewer where D is less."""
     heads = []
     for path in dataset.paths():
         with pq.ParquetFile(path) as file:
@@ -117,7 +120,7 @@ def _axes(dataset: Dataset) -> Floats:
     frames = frames[:: max(1, len(frames) // SAMPLE_FRAMES)]
     centred = frames - frames.mean(axis=0)
     _, vectors = np.linalg.eigh((centred.T @ centred).astype(np.float64))
-    return np.ascontiguousarray(vectors[:, ::-1][:, :NUM_AXES].astype(np.float32))
+    return np.ascontiguousarray(vectors[:, ::-1][:, : NUM_AXES + NUM_MEAN_AXES].astype(np.float32))
 
 
 def _read(dataset: Dataset, axes: Floats) -> tuple[dict[str, _Recording], list[_Clip], int, int]:
@@ -175,7 +178,9 @@ def _candidates(
         return
     offsets = _parts(width)
     limit = NUM_PARTS * 2 * (1 - MIN_COSINE) + SLACK
-    queries = np.stack([recordings[clip.recording_id].projected[clip.first + offsets].ravel() for clip in anchors])
+    queries = np.concatenate(
+        [_described(recordings[clip.recording_id].projected, np.array([clip.first]), offsets) for clip in anchors]
+    )
     norms = (queries**2).sum(axis=1, keepdims=True)
     wide = np.concatenate([2 * queries, np.full_like(norms, -1), limit - norms], axis=1).T.copy()
     names = list(known)
@@ -184,16 +189,21 @@ def _candidates(
     for begin in range(0, len(runs), BLOCK):
         rows, whose = runs[begin : begin + BLOCK], owners[begin : begin + BLOCK]
         described = np.concatenate(
-            [
-                known[names[owner]].projected[rows[whose == owner][:, None] + offsets].reshape(-1, NUM_PARTS * NUM_AXES)
-                for owner in np.unique(whose)
-            ]
+            [_described(known[names[owner]].projected, rows[whose == owner], offsets) for owner in np.unique(whose)]
         )
         own = (described**2).sum(axis=1, keepdims=True)
         near = np.concatenate([described, own, np.ones_like(own)], axis=1) @ wide
         for row in np.flatnonzero(near.max(axis=1) >= 0).tolist():
             for column in np.flatnonzero(near[row] >= 0).tolist():
                 yield anchors[column], names[whose[row]], int(rows[row])
+
+
+def _described(projected: Floats, rows: NDArray[np.int64], offsets: NDArray[np.int64]) -> Floats:
+    """Runs as vectors whose squared distance is at most the summed one of their seconds: their seconds on the leading
+    axes, and on the others their mean times the root of their number (Jensen). float32 (len(rows), ...)."""
+    seconds = projected[rows[:, None] + offsets]
+    leading = seconds[:, :, :NUM_AXES].reshape(len(rows), -1)
+    return np.concatenate([leading, seconds[:, :, NUM_AXES:].mean(axis=1) * np.sqrt(np.float32(NUM_PARTS))], axis=1)
 
 
 def _verified(
