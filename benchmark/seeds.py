@@ -49,7 +49,7 @@ def average(runs: Sequence[Run]) -> dict[str, Any]:
     for run in runs:
         if (run.info["candidates"], run.info["protocol"]) != (first["candidates"], first["protocol"]):
             raise Mismatch(f"{run.run_id} and {runs[0].run_id} rank other sets", fix="rank the seeds on the same sets")
-    readers = [_Reader(run) for run in runs]
+    readers = [Reader(run) for run in runs]
     models = []
     for row in first["models"]:
         if row["kind"] not in ("model", "scorer") or row["skipped"]:
@@ -117,7 +117,7 @@ def _figure(parts: Sequence[Resampled | None]) -> dict[str, Any] | None:
     return _figures(parts)[0]
 
 
-class _Reader:
+class Reader:
     """The figures of one run with their draws."""
 
     def __init__(self, run: Run) -> None:

@@ -243,7 +243,7 @@ def train_model(
     options: dict[str, Any] | None = None,
     label: str = "",
 ) -> Path:
-    """Train `name` on the train split, selecting on dev alone; returns its checkpoint folder. label: see `context_of`."""
+    """Train `name` on train, selecting on dev alone; returns its checkpoint folder. label: see `context_of`."""
     entry = trained_entry(name)
     assert entry.train is not None
     context = context_of(entry.name, workspace, dataset, device=device, options=options or {}, label=label)

@@ -108,7 +108,7 @@ class SfatModel(AnsweringModel):
     # -- encoding a batch of clips
 
     def weigh_frames(self, batch: dict[str, Tensor]) -> Tensor:
-        """The weights of the frames (B, N), from frozen CLIP features; of pooling "attention", from what was learned."""
+        """The weights of the frames (B, N): from frozen CLIP features, or learned ("attention")."""
         config = self.config
         if config.pooling == "attention":
             return self._attend_frames(batch, *self._text_memory(batch))
