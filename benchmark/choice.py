@@ -54,6 +54,8 @@ class Asked:
     num_orders: int = NUM_ORDERS
     by_set: bool = True
     needs_dev: bool = False
+    name: str = field(init=False)
+    needs: frozenset[str] = field(init=False)
     num_asked: int = 0
     num_unparsable: int = 0
     num_partial: int = 0
@@ -63,16 +65,9 @@ class Asked:
     def __post_init__(self) -> None:
         if self.num_orders < 1:
             raise UsageError(f"{self.num_orders} orders", fix="1 or more")
+        self.name, self.needs = self.chooser.name, frozenset(self.chooser.needs)
         digest = getattr(self.chooser, "checkpoint_digest", None)
         self.checkpoint_digest = digest if isinstance(digest, str) else None
-
-    @property
-    def name(self) -> str:
-        return self.chooser.name
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset(self.chooser.needs)
 
     def score(
         self, clips: Sequence[ClipView], candidates: Sequence[Sequence[int]], texts: TextTable

@@ -51,7 +51,7 @@ class Entrant:
         if isinstance(value, Entrant):
             return value
         if not isinstance(value, Commenter) and isinstance(value, Chooser):
-            value = Asked(value)
+            return cls.of(Asked(value))
         if not isinstance(value, Commenter):
             raise UsageError(f"{value!r} is no commenter", fix="an object with name, needs and score(...) or rank(...)")
         entry = MODELS[value.name] if value.name in MODELS else None  # noqa: SIM401 (an unknown name raises UsageError)

@@ -70,10 +70,10 @@ def bench(
     table says so), BadScores if a model returns NaN or too few scores, MissingInput if there are no test clips.
     """
     entrants = [Entrant.of(value) for value in commenters]
-    names = [slug(entrant.name) for entrant in (*entrants, *scored)]
-    if len(set(names)) != len(names):
+    names = [*(entrant.name for entrant in entrants), *(entrant.name for entrant in scored)]
+    if len({slug(name) for name in names}) != len(names):
         raise UsageError(f"two entrants share a name: {sorted(names)}", fix="give each its own")
-    if taken := sorted({entrant.name for entrant in (*entrants, *scored)} & {*GOLDEN, *PANEL_NAMES}):
+    if taken := sorted(set(names) & {*GOLDEN, *PANEL_NAMES}):
         raise UsageError(f"{taken[0]!r} is the name of a golden or panel scorer", fix="rename the entrant")
     if sets.manifest["data_digest"] != dataset.digest:
         raise Mismatch(

@@ -124,7 +124,8 @@ def _csv(path: Path) -> tuple[dict[str, list[Any]], dict[str, Any]]:
 
 
 def _jsonl(path: Path) -> tuple[dict[str, list[Any]], dict[str, Any]]:
-    rows, declared = [], {}
+    rows: list[dict[str, Any]] = []
+    declared: dict[str, Any] = {}
     for number, line in enumerate(_text(path).splitlines(), start=1):
         if not line.strip():
             continue

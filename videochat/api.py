@@ -80,9 +80,9 @@ def evaluate(
 
     if scores and limit is not None:
         raise UsageError("a scores file is ranked whole", fix="leave --limit out")
-    for name in scores or {}:
-        if name in catalog():
-            raise UsageError(f"{name!r} is a model of the registry", fix="give the scores another --name")
+    for label in scores or {}:
+        if label in catalog():
+            raise UsageError(f"{label!r} is a model of the registry", fix="give the scores another --name")
     workspace = Workspace.open(dataset.root)
     wanted = [models] if isinstance(models, str) or not isinstance(models, Sequence) else list(models)
     sets = sets if sets is not None else candidates(dataset)
@@ -144,7 +144,8 @@ def evaluate_generation(
         if commenter.name in written:
             raise UsageError(f"two rows are called {commenter.name}", fix="give each its own name")
         written[commenter.name] = [row.comment for row in generate_comments(commenter, views, decoding)]
-        perplexities[commenter.name] = perplexity(commenter, views, material.references)
+        if isinstance(commenter, Commenter):  # one that only chooses has no likelihoods
+            perplexities[commenter.name] = perplexity(commenter, views, material.references)
         digests[commenter.name] = getattr(commenter, "checkpoint_digest", None)
     facts = {
         "data_digest": dataset.digest,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from .commenter import ClipView, Commenter, view
+from .commenter import Chooser, ClipView, Commenter, view
 from .errors import MissingInput, UsageError
 from .schema import Clip
 
@@ -88,7 +88,9 @@ def chosen_clips(
     return found[:limit]
 
 
-def generate_comments(commenter: Commenter, clips: Iterable[Clip | ClipView], decoding: Decoding) -> list[Written]:
+def generate_comments(
+    commenter: Commenter | Chooser, clips: Iterable[Clip | ClipView], decoding: Decoding
+) -> list[Written]:
     """One comment a clip; a Clip is shown as it is when models are ranked.
 
     Raises UsageError if the model writes none or cannot decode so, MissingInput if a clip lacks what it needs.
