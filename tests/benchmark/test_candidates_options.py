@@ -370,3 +370,11 @@ def test_an_encoder_names_itself_in_the_manifest_and_another_one_rebuilds(
     (other / "config.json").write_text(json.dumps(config))
     changed = build_candidates(workspace, data, protocol(similarity=str(other), sets=("cosine",)))
     assert changed.manifest["stamp"] != sets.manifest["stamp"]
+
+
+def test_the_page_on_protocols_names_every_field() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "protocols.md").read_text(encoding="utf-8")
+    for field in dataclasses.fields(Protocol):
+        assert f"`{field.name}`" in page, field.name
+    for name in PROTOCOLS:
+        assert f"`{name}`" in page, name
