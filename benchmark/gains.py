@@ -3,7 +3,8 @@
 Each clip has one fixed partner: the next member of its group in hash order, so that within a group everyone's frames
 are used once. The group is that of the first headline set that holds the clip in a group (random first); a clip
 without a group (protocol classic) gets another clip of its recording that is no neighbour, by hash. The partner is
-always of the same recording: what is lost with the swap is what the moment tells, not what the stream tells.
+always of the same recording: what is lost with the swap is what the moment tells, not what the stream tells. What is
+said stays the clip's own under both: it is neither frames nor chat.
 """
 
 from __future__ import annotations

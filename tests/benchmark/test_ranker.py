@@ -18,6 +18,7 @@ from videochat.benchmark.ranker import Entrant, bench, make_tasks
 from videochat.benchmark.scores import CHAT_SWAPPED, REAL, VIDEO_SWAPPED
 from videochat.commenter import ClipScores, view
 from videochat.errors import Mismatch, MissingInput, UsageError
+from videochat.schema import Segment
 from videochat.workspace import Workspace
 
 
@@ -245,6 +246,9 @@ def test_swaps_move_the_partner_to_the_clips_own_time(world):
     assert [c.text for c in chat.context] == [c.text for c in other.context] and chat.frames is first.frames
     assert [c.offset_ms - chat.start_ms for c in chat.context] == [c.offset_ms - other.start_ms for c in other.context]
     assert chat.context_clip is other.context_clip and chat.now_ms == first.now_ms
+    said = (Segment(start_ms=first.start_ms, end_ms=first.start_ms + 900, text="mine"),)
+    speaking = dataclasses.replace(first, transcript=said)
+    assert video_swapped(speaking, other).transcript == chat_swapped(speaking, other).transcript == said
 
 
 def test_the_order_of_clips_and_of_candidates_changes_no_digit(world):

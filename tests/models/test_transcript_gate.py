@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from videochat.commenter import MODELS, LoadContext
+from videochat.build import table_of, write_dataset
+from videochat.commenter import MODELS, LoadContext, TextTable, view
+from videochat.dataset import Dataset
 from videochat.errors import MissingInput, UsageError
 from videochat.models import catalog  # noqa: F401 (registers the models)
+from videochat.schema import Segment
 from videochat.workspace import Workspace
 
 AUDIO = {"pooling": "semantic", "transcript": "scalar"}
@@ -63,9 +66,10 @@ def test_a_closed_gate_lets_nothing_in(make_sfat: Callable[..., Any], views: Any
 def test_the_gate_is_reported_for_each_clip(make_sfat: Callable[..., Any], views: Any) -> None:
     audio = make_sfat(**AUDIO)
     found = audio.gates(views, ["red one"] * len(views))
-    assert found == [0.5 if view.transcript else 0.0 for view in views]  # half open before any training
+    expected = [0.5 if view.transcript else 0.0 for view in views]  # half open before any training
+    assert found == pytest.approx(expected, abs=1e-6)
     by_position = make_sfat(pooling="semantic", transcript="position").gates(views)
-    assert by_position == found
+    assert by_position == pytest.approx(expected, abs=1e-6)
     assert make_sfat().gates(views) == []
 
 
@@ -79,7 +83,7 @@ def test_an_open_gate_costs_in_training_only(make_sfat: Callable[..., Any], clip
     for model in (dear.model, free.model):
         model.train()
     loss, num_tokens = dear.model(**batch)
-    assert (loss - free.model(**batch).loss).item() == pytest.approx(0.5 * 2.0 * int(num_tokens), rel=1e-5)
+    assert (loss - free.model(**batch).loss).item() == pytest.approx(0.5 * 2.0 * int(num_tokens), rel=1e-4)
     loss.backward()
     assert all(gate.bias.grad is not None and float(gate.bias.grad) != 0 for gate in dear.model._gates())
     assert dear.model.eval()(**batch).loss.item() == pytest.approx(free.model.eval()(**batch).loss.item())
@@ -113,3 +117,60 @@ def test_without_transcripts_in_the_shards_the_error_says_how_to_get_them(tmp_pa
     with pytest.raises(MissingInput, match="transcript") as error:
         train(context)
     assert "videochat transcribe" in error.value.fix
+
+
+NOISE = ("weather", "monday", "invoice", "kitchen", "market", "table", "server", "garden", "coffee", "ticket", "river")
+
+
+def spoken_world(folder: Path, dummies: ModuleType, *, told: bool) -> tuple[Dataset, list[int]]:
+    """The dummies with a streamer who says the answer's colour, or words that have to do with nothing; for each test
+    clip the number of its colour."""
+    random = np.random.default_rng(5)
+    clips = []
+    for clip in dummies.make_clips(num_channels=12, recordings_per_channel=1, clips_per_recording=24, dim=8):
+        colour = clip.responses[0].text.split()[0]
+        words = f"i would say it is {colour}" if told else " ".join(random.choice(NOISE, 6))
+        segment = Segment(start_ms=clip.start_ms + 12_000, end_ms=clip.start_ms + 16_000, text=words)
+        clips.append(dataclasses.replace(clip, transcript=(segment,)))
+    write_dataset(
+        Workspace.open(folder, create=True),
+        [(clip.split, clip.category, clip.recording_id, table_of([clip], 8)) for clip in clips],
+        dim=8,
+        facts={"simulated": True, "split_by": "channel", "clip_fingerprint": {"model": "dummy"}},
+    )
+    test = [clip for clip in clips if clip.split == "test"]
+    return Dataset.open(folder), [dummies.COLOURS.index(clip.responses[0].text.split()[0]) for clip in test]
+
+
+@pytest.mark.slow
+def test_words_that_tell_the_answer_open_the_gate_and_noise_closes_it(tmp_path: Path, dummies: ModuleType) -> None:
+    """Without video, so that only the streamer can tell the colour: chance is 1 in 8, MRR 0.34."""
+    texts = TextTable([f"{colour} one number 3" for colour in dummies.COLOURS], list(dummies.COLOURS))
+    options = {"width": 64, "epochs": 16, "batch_size": 8, "mlm_epochs": 2, "vocab_size": 500, "dropout": 0.0}
+    mrr, gates = {}, {}
+    for kind in ("told", "noise"):
+        data, truth = spoken_world(tmp_path / kind, dummies, told=kind == "told")
+        workspace = Workspace.open(tmp_path / kind)
+        context = LoadContext(
+            workspace=workspace,
+            dataset=data,
+            checkpoint=workspace.checkpoint_dir("sfat-audio"),
+            options={**options, "pooling": "none"},
+        )
+        entry = MODELS["sfat-audio"]
+        assert entry.train is not None
+        entry.train(context)
+        model: Any = entry.load(context)
+        views = [view(clip) for clip in data.clips("test")]
+        for hears, shown in (("", views), (" silenced", silent(views))):
+            scores = model.score(shown, [range(8)] * len(shown), texts)
+            ranks = [1 + int((row.score > row.score[n]).sum()) for row, n in zip(scores, truth, strict=True)]
+            mrr[kind + hears] = float(np.mean(1 / np.array(ranks)))
+        info = json.loads((context.checkpoint / "training.json").read_text())
+        gates[kind] = info["gates"]["transcript"]
+        assert f"{gates[kind]:.3f}" in (context.checkpoint / "README.md").read_text()
+        assert np.mean(model.gates(views)) == pytest.approx(gates[kind], abs=1e-4)
+    print(mrr, gates)
+    assert mrr["told"] > 0.75 and mrr["told silenced"] < 0.5, (mrr, gates)
+    assert abs(mrr["noise"] - mrr["noise silenced"]) < 0.06 and mrr["noise"] < 0.5, (mrr, gates)
+    assert gates["told"] > 0.5 > 0.3 > gates["noise"], (mrr, gates)

@@ -128,7 +128,8 @@ def _decoded(container: Any, stream: Any, report: AudioReport) -> Iterator[tuple
             report.error = report.error or reason_of(error)
             continue
         for frame in frames:
-            begin = Fraction(frame.pts) * Fraction(frame.time_base) if frame.pts is not None else last or Fraction(0)
+            base = Fraction(frame.time_base or Fraction(1, RATE))
+            begin = frame.pts * base if frame.pts is not None else last or Fraction(0)
             samples = frame.to_ndarray().reshape(-1).astype(np.float32, copy=False)
             last = begin + Fraction(len(samples), RATE)
             yield begin, samples

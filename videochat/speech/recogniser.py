@@ -175,32 +175,28 @@ def _require_safetensors(folder: Path, *, trained: bool) -> None:
 def _parts(name: str, *, trained: bool) -> tuple[Any, Any, Any]:
     """(model, tokenizer, feature extractor) of a name or folder."""
     import torch
-    from transformers import (
-        AutoConfig,
-        AutoFeatureExtractor,
-        AutoModelForCTC,
-        AutoModelForSpeechSeq2Seq,
-        AutoTokenizer,
-        GenerationConfig,
-    )
+    import transformers
 
     from ..frames.weights import no_waiting_for_the_hub
 
+    auto: Any = transformers  # its Auto classes have no types
     safe: dict[str, Any] = {"trust_remote_code": False}
     with _quiet(), no_waiting_for_the_hub() as reachable:
         try:
-            config = AutoConfig.from_pretrained(name, **safe)
-            kinds = [k for k in (AutoModelForSpeechSeq2Seq, AutoModelForCTC) if type(config) in k._model_mapping]
+            config = auto.AutoConfig.from_pretrained(name, **safe)
+            kinds = [
+                k for k in (auto.AutoModelForSpeechSeq2Seq, auto.AutoModelForCTC) if type(config) in k._model_mapping
+            ]
             if not kinds:
                 raise UsageError(f"{name} ({config.model_type}) is no speech-recognition model", fix=CHOICES)
-            tokenizer = AutoTokenizer.from_pretrained(name, **safe)
-            extractor = AutoFeatureExtractor.from_pretrained(name, **safe)
+            tokenizer = auto.AutoTokenizer.from_pretrained(name, **safe)
+            extractor = auto.AutoFeatureExtractor.from_pretrained(name, **safe)
             if not trained:
                 with torch.random.fork_rng(devices=[]):
                     torch.manual_seed(0)  # the same in every process
                     model = kinds[0].from_config(config, **safe)
                 if (Path(name) / "generation_config.json").is_file():
-                    model.generation_config = GenerationConfig.from_pretrained(name)
+                    model.generation_config = auto.GenerationConfig.from_pretrained(name)
                 return model, tokenizer, extractor
             model, info = kinds[0].from_pretrained(name, use_safetensors=True, output_loading_info=True, **safe)
         except UsageError:
@@ -222,7 +218,9 @@ def _parts(name: str, *, trained: bool) -> tuple[Any, Any, Any]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """transformers' advice, logs and progress bars are about its own interfaces: what matters becomes an error here."""
-    from transformers.utils import logging as hub_logging
+    from transformers.utils import logging as untyped
+
+    hub_logging: Any = untyped
 
     previous, bars = logging.root.manager.disable, hub_logging.is_progress_bar_enabled()
     logging.disable(logging.ERROR)
