@@ -42,8 +42,8 @@ DEFECTS = (
         text="Of a clip's responses the one with the highest TF-IDF cosine to the joined context is asked for. A word "
         "overlap then tells the truth from negatives that were not chosen so, and a clip without overlap asks for an "
         "arbitrary response. Mended: the response is drawn by a hash.",
-        reading="What TF-IDF loses on the Popularity and Random sets is what the choice had given it. The Cosine set "
-        "goes the other way: its negatives are nearer still, so the reversed scorer wins with either truth.",
+        reading="Where TF-IDF loses, the choice of the truth had given it that; a truth drawn by hash is further from "
+        "the context than negatives that were chosen by similarity, so the reversed scorer gains.",
         shown=("tfidf", "-tfidf", MODELS),
     ),
     Defect(
@@ -51,8 +51,7 @@ DEFECTS = (
         title="The clip's own context is in the pool of negatives",
         text="Comments that the model has just read stand among the candidates, and a model that copies them is "
         "punished, one that avoids them rewarded. Mended: nothing of the own context is a negative.",
-        reading="What is nearest to the joined context is the context itself; without it the reversed scorer has less "
-        "to go by.",
+        reading="What is nearest to the joined context is the context itself.",
         shown=("tfidf", "-tfidf", "recording-frequency", MODELS),
         sets=("cosine", "random"),
     ),
@@ -61,8 +60,8 @@ DEFECTS = (
         title="Duplicates are kept",
         text="One string may stand several times among the ten, the truth's own string too; a copy of the truth that "
         "counts as wrong ties with it. Mended: each string once, none equal to the truth.",
-        reading="Copies make fewer alternatives, which helps everybody; copies of the truth leave the rank to the "
-        "sort.",
+        reading="A repeated negative leaves fewer alternatives; a repeated truth ties with itself, and the sort "
+        "decides.",
         shown=("tfidf", "-tfidf", "-popularity", "length", MODELS),
     ),
     Defect(
@@ -136,7 +135,7 @@ DEFECTS = (
         title="The split is of clips, not of recordings",
         text="Clips are shuffled 90/10, so that the same stream, even the neighbouring half minute, lies on both "
         "sides. Mended: training clips of other recordings, as many as before; the tested clips are the same.",
-        reading="What is lost was known from the same stream: its phrases, its people, its scene.",
+        reading="What is lost, where anything is, was known from the same stream: its phrases, its people, its scene.",
         shown=("popularity", "-popularity", "tfidf", MODELS),
     ),
     Defect(

@@ -29,7 +29,7 @@ def to_markdown(files: Sequence[Measured]) -> str:
     for number, defect in enumerate(DEFECTS, start=2):
         parts.append(f"## {number}. {defect.title}\n\n{defect.text}\n")
         parts += [part for measured in files if (part := _table(defect, measured))]
-        parts += [_facts(defect, files), f"{defect.reading}\n"]
+        parts += [_facts(defect, files), _verdicts(defect, files), f"{defect.reading}\n"]
     parts.append(
         f"In the worst case much hangs on it: of 32 clips at rank 6 and one at rank 1 the released R@1 is "
         f"{_n(batches)}, the mean over clips {_n(clips)}.\n"
@@ -77,7 +77,8 @@ def _data(files: Sequence[Measured]) -> str:
         )
     lines.append(
         "\nHalf of the stored test clips are tested everywhere. The other half takes the place of as many training "
-        "clips in the leaked split, so that leaked and clean models learn from equally many clips and meet one test.\n"
+        "clips in the leaked split, so that leaked and clean models learn from equally many clips and meet one test. "
+        "`classic` and `v1` are ranked on all stored test clips, by the models of the clean split.\n"
     )
     return "\n".join(lines)
 
@@ -134,11 +135,7 @@ _AS_THEY_ARE = frozenset({"constant", "random"})
 
 
 def _table(defect: Defect, measured: Measured) -> str:
-    shown: list[str] = []
-    for name in defect.shown:
-        shown += measured["models"] if name == MODELS else [name]
-    found = {(row["model"], row["set"]): row for row in measured["rows"] if row["switch"] == defect.switch}
-    rows = [found[name, kind] for name in shown for kind in defect.sets if (name, kind) in found]
+    rows = _rows(defect, measured)
     if not rows:
         return ""
     lines = [
@@ -152,6 +149,39 @@ def _table(defect: Defect, measured: Measured) -> str:
             cells += [_n(row["released"][metric]), _n(row["mended"][metric]), _difference(row["difference"][metric])]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _verdicts(defect: Defect, files: Sequence[Measured]) -> str:
+    """For each data set the sentence that the numbers allow: whose R@1 the mending changes, beyond its interval."""
+    lines = []
+    for measured in files:
+        rows = [row for row in _rows(defect, measured) if row["difference"]["R@1"]["low"] is not None]
+        if not rows:
+            continue
+        sure = [row for row in rows if not _includes_zero(row["difference"]["R@1"])]
+        told = ", ".join(
+            f"{_name(row['model'])} {row['set']} {_difference(row['difference']['R@1'], interval=False)}"
+            for row in sure
+        )
+        lines.append(
+            f"{title(measured)}: mended, R@1 changes beyond its interval for {told}; {len(sure)} of {len(rows)} rows."
+            if sure
+            else f"{title(measured)}: no interval of a difference in R@1 excludes 0."
+        )
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def _includes_zero(cell: Mapping[str, float]) -> bool:
+    return cell["low"] <= 0 <= cell["high"]
+
+
+def _rows(defect: Defect, measured: Measured) -> list[dict[str, Any]]:
+    """What the table of a defect shows of one data set."""
+    shown: list[str] = []
+    for name in defect.shown:
+        shown += measured["models"] if name == MODELS else [name]
+    found = {(row["model"], row["set"]): row for row in measured["rows"] if row["switch"] == defect.switch}
+    return [found[name, kind] for name in shown for kind in defect.sets if (name, kind) in found]
 
 
 def _facts(defect: Defect, files: Sequence[Measured]) -> str:
