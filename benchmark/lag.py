@@ -151,6 +151,11 @@ class Aligned:
         return np.asarray(np.add.reduceat(curves.astype(np.float64), bounds, axis=1).T)
 
 
+def min_seconds(max_delay_s: int) -> int:
+    """How long a recording must be: below, its comments cannot be moved far enough in enough ways."""
+    return 2 * (GUARD_S + max_delay_s) + 4 * PHASE_S
+
+
 def align(
     comment_s: NDArray[np.int64], comments: Floats, frame_s: NDArray[np.int64], frames: Floats, num_seconds: int
 ) -> Aligned:
@@ -239,8 +244,8 @@ def _read(workspace: Workspace, recording: Recording, max_delay_s: int, notes: s
     seconds = recording.duration_ms // 1000
     if len(pairs) < MIN_COMMENTS:
         return f"{len(pairs)} comments, fewer than {MIN_COMMENTS}"
-    if seconds < 2 * (GUARD_S + max_delay_s):
-        return f"{seconds} s long, shorter than {2 * (GUARD_S + max_delay_s)} s"
+    if seconds < min_seconds(max_delay_s):
+        return f"{seconds} s long, shorter than {min_seconds(max_delay_s)} s"
     vectors = embeddings_of(texts["embedding"].combine_chunks()).astype(np.float32)
     shown = embeddings_of(frames["embedding"].combine_chunks()).astype(np.float32)
     times, rows = np.array(pairs, dtype=np.int64).T

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from videochat.benchmark.lag import FOUND_P, MIN_COMMENTS, Lag, align, estimate, measure
+from videochat.benchmark.lag import FOUND_P, MIN_COMMENTS, Aligned, Lag, align, estimate, measure, min_seconds
 from videochat.cli import cli
 from videochat.cli.audit import sentence
 from videochat.errors import MissingInput
@@ -55,6 +55,17 @@ def test_the_correlation_is_the_sum_by_hand_and_the_windows_add_up():
     assert given.windows(8).sum(axis=0) == pytest.approx(around[:8], rel=1e-3, abs=1e-2)
 
 
+@pytest.mark.parametrize("max_delay_s", [1, 30, 300])
+def test_the_shortest_recording_still_has_a_null(max_delay_s):
+    random, num = np.random.default_rng(0), min_seconds(max_delay_s)
+    frames, comments = random.standard_normal((2, num, DIM)).astype(np.float32)
+    given = Aligned(comments=comments, frames=frames, num_comments=np.ones(num, np.int64))
+    lag, kept = estimate(given, "c", max_delay_s)
+    assert len(kept.null) >= 3 and lag.p is not None and 0.005 < lag.p <= 1 and not lag.found
+    still, _ = estimate(dataclasses.replace(given, frames=np.zeros_like(frames)), "c", max_delay_s)
+    assert still.p == 1 and still.z is None
+
+
 def test_frames_and_comments_outside_and_lacking_count_as_nothing():
     times = np.array([-3, 5, 10_000])
     given = align(times, np.ones((3, DIM), np.float32), np.array([4, 70]), np.ones((2, DIM), np.float32), 60)
@@ -63,7 +74,7 @@ def test_frames_and_comments_outside_and_lacking_count_as_nothing():
 
 def test_what_cannot_be_measured_is_said(planted_copy):
     found = measure(planted_copy)
-    assert {row.reason for row in found.recordings} == {"240 s long, shorter than 300 s"}
+    assert {row.reason for row in found.recordings} == {"240 s long, shorter than 420 s"}
     assert found.pooled == Lag() and sentence(found) == "No recording could be measured."
     name = found.recordings[0].recording_id
     planted_copy.frames_path(name).unlink()
