@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from videochat.dataset import Dataset
-from videochat.errors import Damaged, Mismatch, MissingInput
+from videochat.errors import Damaged, Mismatch, MissingInput, UsageError
 from videochat.files import read_json
 from videochat.schema import Clip
 from videochat.validate import Finding, finding
@@ -41,7 +41,7 @@ def validate_candidates(workspace: Workspace) -> list[Finding]:
             continue
         try:
             sets = load_candidates(workspace, dataset, protocol)
-        except (Damaged, Mismatch, MissingInput) as error:
+        except (Damaged, Mismatch, MissingInput, UsageError) as error:  # no such protocol, or a declaration of none
             findings.append(Finding(check=f"{protocol}: digests", ok=False, detail=str(error)))
             continue
         findings.append(Finding(check=f"{protocol}: digests", ok=True, detail=f"{len(sets)} sets of these shards"))
@@ -67,28 +67,34 @@ def _released(folder: Path, dataset: Dataset) -> Finding:
 
 
 def _promises(sets: CandidateSets, part: CandidateSet, clips: dict[str, Clip]) -> Iterator[tuple[str, list[str]]]:
-    rows = list(zip(part.clip_ids, part.candidates.tolist(), part.truths.tolist(), part.group_ids, strict=True))
+    others = [()] * len(part) if part.other_truths is None else part.other_truths.tolist()
+    every = [[truth, *(t for t in more if t >= 0)] for truth, more in zip(part.truths.tolist(), others, strict=True)]
+    rows = list(zip(part.clip_ids, part.candidates.tolist(), every, part.group_ids, strict=True))
     keys = sets.texts.keys
     yield (
         "the truth stands once among unique candidates",
-        [clip for clip, row, truth, _ in rows if row.count(truth) != 1 or len({keys[c] for c in row}) != part.k],
+        [
+            clip
+            for clip, row, truths, _ in rows
+            if any(row.count(truth) != 1 for truth in truths) or len({keys[c] for c in row}) != part.k
+        ],
     )
     said = {clip: {key(c.text) for c in (*clips[clip].context, *clips[clip].responses)} for clip in part.clip_ids}
     yield (
         "no negative was said in the clip itself",
-        [clip for clip, row, truth, _ in rows if any(keys[c] in said[clip] for c in row if c != truth)],
+        [clip for clip, row, truths, _ in rows if any(keys[c] in said[clip] for c in row if c not in truths)],
     )
     yield (
         "the truth is a response that the context does not give away",
         [
             clip
-            for clip, _, truth, _ in rows
-            if keys[truth] not in {key(c.text) for c in clips[clip].responses}
-            or keys[truth] in {key(c.text) for c in clips[clip].context}
+            for clip, _, truths, _ in rows
+            if not {keys[truth] for truth in truths} <= {key(c.text) for c in clips[clip].responses}
+            or {keys[truth] for truth in truths} & {key(c.text) for c in clips[clip].context}
         ],
     )
     if sets.declaration.construction == "balanced-groups":
-        yield from _balance(part, rows, clips)
+        yield from _balance(part, [(clip, row, truths[0], group) for clip, row, truths, group in rows], clips)
 
 
 def _balance(

@@ -25,6 +25,7 @@ from videochat.benchmark.protocol_files import read_protocol, resolve
 from videochat.benchmark.protocols import PROTOCOLS, Protocol
 from videochat.benchmark.ranker import make_tasks
 from videochat.benchmark.similarity import VectorSimilarity
+from videochat.benchmark.validation import validate_candidates
 from videochat.dataset import Dataset
 from videochat.errors import Mismatch, MissingInput, UsageError
 from videochat.schema import Clip
@@ -378,3 +379,17 @@ def test_the_page_on_protocols_names_every_field() -> None:
         assert f"`{field.name}`" in page, field.name
     for name in PROTOCOLS:
         assert f"`{name}`" in page, name
+
+
+def test_the_promises_of_several_truths_are_checked(tmp_path: Path, dummies: ModuleType) -> None:
+    data = dummies.make_dataset(tmp_path, num_channels=3, recordings_per_channel=1, clips_per_recording=30, dim=None)
+    workspace = Workspace.open(tmp_path)
+    build_candidates(workspace, data, protocol(max_truths=3, truths_from="responses", pool="split"))
+    findings = validate_candidates(workspace)
+    assert len(findings) == 1 + 3 * 3
+    assert all(found.ok for found in findings), [found.detail for found in findings if not found.ok]
+    manifest = workspace.candidates_dir("mine") / "manifest.json"
+    facts = json.loads(manifest.read_text())
+    del facts["declaration"]
+    manifest.write_text(json.dumps(facts))
+    assert [found.ok for found in validate_candidates(workspace)] == [False], "nobody says what made these sets"
