@@ -25,7 +25,6 @@ from .dataset import Dataset
 from .engines.local import available_cores, end_with_parent
 from .errors import MissingInput, UsageError, VideochatError
 from .progress import NO_BARS, progress, say
-from .user_model import is_user_model
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -109,14 +108,17 @@ def run_zoo(
     options: Mapping[str, Any] | None = None,
     protocol: str | None = None,
     num_workers: int | None = None,
+    limit: int | None = None,
 ) -> ZooResult:
     """Train and rank `models` (default: all of the registry) with the seeds s, s + 1, ... of the workspace's seed s.
 
-    The caller holds the workspace's lock. Raises MissingInput if no model is left to rank.
+    limit: clips of each split to train on and to rank (for a try). The caller holds the workspace's lock. Raises
+    MissingInput if no model is left to rank.
     """
     dataset = Dataset.open(workspace.root)
+    options = {**(options or {}), **({} if limit is None else {"limit": limit})}
     sets = api.candidates(dataset, protocol or workspace.settings.protocol)  # what cannot be ranked is not trained
-    jobs, outcomes = plan(workspace, dataset, models=models, num_seeds=num_seeds, device=device, options=options or {})
+    jobs, outcomes = plan(workspace, dataset, models=models, num_seeds=num_seeds, device=device, options=options)
     outcomes += train_all(jobs, num_workers=num_workers)
     outcomes.sort(key=lambda outcome: outcome.seed)
     runs = []
@@ -125,7 +127,7 @@ def run_zoo(
         if seed == workspace.settings.seed:
             names += untrained(workspace, dataset, models, outcomes)
         if names:
-            runs.append(api.evaluate(names, dataset, sets, device=device, options={"seed": seed}))
+            runs.append(api.evaluate(names, dataset, sets, device=device, options={"seed": seed}, limit=limit))
     if not runs:
         raise MissingInput("no model is left to rank", fix="; ".join(f"{o.name}: {o.reason}" for o in outcomes))
     averages = None
@@ -152,27 +154,29 @@ def plan(
 ) -> tuple[list[Job], list[Outcome]]:
     """The trainings to do, and those that the data cannot feed, with the reason. Raises UsageError for an unknown name
     or option. First comes one model of each family, as a family shares its stage 1, then the others."""
-    entries = [api.entry_of(name) for name in dict.fromkeys(models)] if models else list(api.catalog().values())
+    entries = {name: api.entry_of(name) for name in models or api.catalog()}
     device, options = api.pick_device(device), dict(options or {})
     jobs, left_out = [], []
-    for entry in _families_first([entry for entry in entries if entry.train is not None]):
+    for name in _families_first([name for name, entry in entries.items() if entry.train is not None]):
+        entry = entries[name]
         for seed in seeds_of(workspace, num_seeds):
-            context = api.context_of(entry.name, workspace, dataset, device=device, options={**options, "seed": seed})
+            given = {**options, "seed": seed}
+            context = api.context_of(entry.name, workspace, dataset, device=device, options=given)
             missing, extra = _missing(entry, context)
             if missing:
                 reason = f"needs {' and '.join(missing)}, which these data do not hold".replace("_", " ")
-                left_out.append(Outcome(name=entry.name, seed=seed, status=SKIPPED, reason=reason))
+                left_out.append(Outcome(name=name, seed=seed, status=SKIPPED, reason=reason))
                 continue
-            given = {**options, **extra}
-            jobs.append(Job(root=str(workspace.root), name=entry.name, seed=seed, device=device, options=given))
+            root = str(workspace.root)
+            jobs.append(Job(root=root, name=name, seed=seed, device=device, options={**options, **extra}))
     return sorted(jobs, key=lambda job: job.seed), left_out
 
 
-def _families_first(entries: Sequence[ModelEntry]) -> list[ModelEntry]:
-    families: dict[str, list[ModelEntry]] = {}
-    for entry in entries:
-        families.setdefault(entry.name.partition("-")[0], []).append(entry)
-    return [members[0] for members in families.values()] + [e for members in families.values() for e in members[1:]]
+def _families_first(names: Sequence[str]) -> list[str]:
+    families: dict[str, list[str]] = {}
+    for name in names:
+        families.setdefault(name.partition("-")[0], []).append(name)
+    return [members[0] for members in families.values()] + [n for members in families.values() for n in members[1:]]
 
 
 def _missing(entry: ModelEntry, context: LoadContext) -> tuple[list[str], Mapping[str, Any]]:
@@ -189,8 +193,7 @@ def _missing(entry: ModelEntry, context: LoadContext) -> tuple[list[str], Mappin
 
 def untrained(workspace: Workspace, dataset: Dataset, models: Sequence[str], outcomes: list[Outcome]) -> list[str]:
     """Names of models without weights and of the simple scorers that can be loaded; others are added to `outcomes`."""
-    names = [name for name in models or api.catalog() if not is_user_model(name)]
-    wanted = [name for name in names if api.entry_of(name).train is None]
+    wanted = [name for name in models or api.catalog() if api.entry_of(name).train is None]
     found = []
     for name in dict.fromkeys([*wanted, *api.SCORERS]):
         try:
@@ -252,7 +255,8 @@ def _train(job: Job) -> Outcome:
     status, reason, before = TRAINED, "", None
     try:
         dataset = Dataset.open(job.root)
-        context = api.context_of(job.name, workspace, dataset, device=job.device, options=options, label=job.label)
+        name = api.entry_of(job.name).name
+        context = api.context_of(name, workspace, dataset, device=job.device, options=options, label=job.label)
         folder = context.checkpoint
         before = _written(folder)
         api.train_model(job.name, workspace, dataset, device=job.device, options=options, label=job.label)

@@ -29,7 +29,8 @@ LANGUAGE = [
     {"folder": "video_chatgpt", "lora_rank": 2},
     {"folder": "video_chatgpt", "lora_rank": 2, "frame_weighting": "semantic", "num_frame_tokens": 5},
 ]
-GENERATIVE = [*LIKELIHOOD, *LANGUAGE]  # the last train beside a language model, and do not save that
+BLIND = [{"folder": folder, "use_video": False} for folder in ("tte", "livebot", "videoic", "klvcg")]
+GENERATIVE = [*LIKELIHOOD, *BLIND, *LANGUAGE]  # the last train beside a language model, and do not save that
 KINDS = [*GENERATIVE, {"zero_shot": "mean"}, {"zero_shot": "max"}]
 
 

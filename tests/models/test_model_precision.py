@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-FOLDERS = ("sfat", "sfat_released", "tte", "livebot", "videoic", "klvcg")
+FOLDERS = ("sfat", "sfat_released", "tte", "livebot", "videoic", "klvcg", "video_chatgpt")
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

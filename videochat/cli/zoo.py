@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..errors import BadRecording, UsageError
-from .bench import _opened, _options, model_option, set_option
+from .bench import _opened, _options, limit_clips_option, model_option, set_option
 from .options import data_option, device_option, dry_run_option, emit, emit_plan, example, json_option, protocol_option
 
 
@@ -28,6 +28,7 @@ from .options import data_option, device_option, dry_run_option, emit, emit_plan
 @set_option
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Trainings at a time.  [default: all cores]")
 @click.option("--wide", is_flag=True, help="Print R@2, R@5 and MR, too.")
+@limit_clips_option
 @click.option("--no-report", is_flag=True, help="Do not write report.html.")
 @dry_run_option
 @json_option
@@ -41,6 +42,7 @@ def zoo(
     settings: tuple[str, ...],
     workers: int | None,
     wide: bool,
+    limit: int | None,
     no_report: bool,
     dry_run: bool,
     as_json: bool,
@@ -74,6 +76,7 @@ def zoo(
             options=options,
             protocol=protocol,
             num_workers=workers,
+            limit=limit,
         )
         report = None
         if not no_report:
