@@ -64,7 +64,7 @@ def tie_rate(counts: TieCounts) -> float:
     return float((counts.equal > 0).mean()) if len(counts.equal) else 0.0
 
 
-def calibration(scores: Floats, recall: Floats) -> tuple[float, list[dict[str, float | int]]]:
+def calibration(scores: Floats, recall: Floats) -> tuple[float, list[dict[str, Any]]]:
     """(ECE, bins) of scores (n, K), higher = more likely, and E[R@1] (n,) of the same clips.
 
     A row of -inf alone counts as uniform. Empty bins are left out.
@@ -75,7 +75,7 @@ def calibration(scores: Floats, recall: Floats) -> tuple[float, list[dict[str, f
     confidence = np.full(len(scores), 1.0 / scores.shape[1])
     np.divide(weights.max(axis=1), total, out=confidence, where=total > 0)
     places = np.minimum((confidence * NUM_BINS).astype(np.int64), NUM_BINS - 1)
-    bins: list[dict[str, float | int]] = []
+    bins: list[dict[str, Any]] = []
     gap = 0.0
     for place in np.unique(places):
         kept = places == place
