@@ -43,7 +43,7 @@ def parts_of(task: Task, facts: ClipFacts | None) -> Iterator[Part]:
     if facts is None or not len(task):
         return
     rows = facts.rows(task)
-    yield from _density(facts.num_context[rows] * 1000 / facts.context_ms[rows])
+    yield from _density(facts.num_context * 1000 / facts.context_ms, rows)
     for value, name in REFERS.items():
         yield from _part(REFERENCE, name, facts.refers[rows] == value)
     yield from _offsets(facts, rows)
@@ -58,9 +58,11 @@ def _part(by: str, name: str, rows: NDArray[np.bool_]) -> Iterator[Part]:
         yield Part(by=by, bin=name, rows=rows)
 
 
-def _density(per_second: NDArray[np.float64]) -> Iterator[Part]:
-    """Terciles of the context comments per second; equal values stay together."""
-    low, high = np.quantile(per_second, [1 / 3, 2 / 3])
+def _density(of_all: NDArray[np.float64], rows: NDArray[np.int64]) -> Iterator[Part]:
+    """Terciles of the context comments per second, of the clips of all sets, so that their bins are the same ones;
+    equal values stay together."""
+    low, high = np.quantile(of_all, [1 / 3, 2 / 3])
+    per_second = of_all[rows]
     yield from _part(DENSITY, f"low: under {low:.2f}/s", per_second < low)
     yield from _part(DENSITY, f"middle: {low:.2f}-{high:.2f}/s", (per_second >= low) & (per_second <= high))
     yield from _part(DENSITY, f"high: over {high:.2f}/s", per_second > high)

@@ -88,7 +88,7 @@ class Exhibit:
 
 
 @dataclass(frozen=True, eq=False)
-class _Ranked:
+class Ranked:
     """One set's scores by the shown model: rows as in the task. scores float64 (n, K); ranks float64 (n,)."""
 
     scores: NDArray[np.float64]
@@ -106,8 +106,7 @@ def shown_model(run: RunData) -> str | None:
 
 def exhibits(run: RunData, source: ClipSource, workspace: Workspace, model: str, *, num_clips: int) -> list[Exhibit]:
     """`num_clips` clips of the test split, or all if there are fewer."""
-    rule = run.models[model]["score_rule"]
-    ranked = {name: found for name in run.tasks if (found := _rank(run, model, rule, name)) is not None}
+    ranked = {name: found for name in run.tasks if (found := rank_model(run, model, name)) is not None}
     chosen = choose(ranked, run.tasks, num_clips)
     clips = source.clips(set(chosen))
     weights = run.weights(model, set(chosen))
@@ -118,7 +117,7 @@ def exhibits(run: RunData, source: ClipSource, workspace: Workspace, model: str,
     ]
 
 
-def choose(ranked: dict[str, _Ranked], tasks: dict[str, Task], num_clips: int) -> dict[str, str]:
+def choose(ranked: dict[str, Ranked], tasks: dict[str, Task], num_clips: int) -> dict[str, str]:
     """clip_id -> why it is shown. Clips that are in every set come first where there are enough."""
     quality: dict[str, list[float]] = {}
     for name, found in ranked.items():
@@ -138,20 +137,22 @@ def choose(ranked: dict[str, _Ranked], tasks: dict[str, Task], num_clips: int) -
     return {best: "the model's best clip"} | dict.fromkeys(drawn, "drawn by hash") | {worst: "the model's worst clip"}
 
 
-def _rank(run: RunData, model: str, rule: str, name: str) -> _Ranked | None:
+def rank_model(run: RunData, model: str, name: str) -> Ranked | None:
+    """How the model ranks a set under its official rule; None if it has no scores of it."""
+    rule = run.models[model]["score_rule"]
     task, block = run.tasks[name], run.block(model, name)
     if block is None:
         return None
     scores = score_rules.apply(rule, block, task, block.layout.gather(task))
     counts = tie_counts(scores, task.candidates, task.all_truths, what=f"{model} on {name}")
-    return _Ranked(scores, MEAN_RANK.values(counts), RECIPROCAL_RANK.values(counts))
+    return Ranked(scores, MEAN_RANK.values(counts), RECIPROCAL_RANK.values(counts))
 
 
 def _exhibit(
     clip: Clip,
     seen: ClipView,
     why: str,
-    ranked: dict[str, _Ranked],
+    ranked: dict[str, Ranked],
     tasks: dict[str, Task],
     texts: TextTable,
     weights: Weights,
@@ -180,7 +181,7 @@ def _exhibit(
     )
 
 
-def _ranking(task: Task, texts: TextTable, found: _Ranked, row: int) -> Ranking:
+def _ranking(task: Task, texts: TextTable, found: Ranked, row: int) -> Ranking:
     scores = found.scores[row]
     finite = scores[np.isfinite(scores)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)

@@ -23,7 +23,7 @@ from videochat.files import write_text
 
 from ..runs import Run
 from ..table import headline_sets
-from . import results
+from . import closer, results
 from .charts import Bar, Dot, grouped_bars, interval_plot
 from .exhibits import Exhibit, exhibits, shown_model
 from .inputs import RunData, clip_source
@@ -60,6 +60,7 @@ def render(run: RunData, workspace: Workspace, *, num_clips: int = 6, extra: Seq
     tones = _tones(rows)
     model = shown_model(run)
     clips, clips_note = _clips(run, workspace, model, num_clips)
+    ends = _ends(run, workspace, model, num_clips)
     return environment.from_string(_resource("report.html.j2")).render(
         style=Markup(style),
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii"),
@@ -82,6 +83,12 @@ def render(run: RunData, workspace: Workspace, *, num_clips: int = 6, extra: Seq
         category_legend=[(row.name, tones[row.name]) for row in _category_models(rows)],
         worlds=_worlds(run, extra, model),
         pairs=results.comparisons(run),
+        letters=closer.letters(run),
+        leanings=closer.leanings(run, rows),
+        breakdown_plots=closer.breakdown_plots(run, _category_models(rows), tones),
+        calibration=closer.calibration_plot(run, tones),
+        extremes=ends,
+        defects=closer.defects(run, workspace.root),
         gain_rows=results.gain_rows(run),
         funnel=funnel(workspace),
         audit=run.info["audit"],
@@ -252,6 +259,18 @@ def _clips(run: RunData, workspace: Workspace, model: str | None, num_clips: int
         return exhibits(run, clip_source(run, workspace), workspace, model, num_clips=num_clips), ""
     except VideochatError as error:
         return [], f"No clips are shown: {error.what}."
+
+
+def _ends(
+    run: RunData, workspace: Workspace, model: str | None, num_clips: int
+) -> tuple[list[closer.Extreme], list[closer.Extreme]]:
+    """Best and worst clips; none where no clips are shown."""
+    if model is None or num_clips < 1:
+        return [], []
+    try:
+        return closer.extremes(run, clip_source(run, workspace), model)
+    except VideochatError:
+        return [], []
 
 
 def _resource(name: str) -> str:

@@ -198,7 +198,7 @@ def test_it_says_what_matters_in_words(page: str, made: tuple[Run, Workspace]) -
     assert "sfat is ahead of sfat-mean on all 3 sets." in text
     assert "Simulated data. The pictures and the chat in this run were made by a program." in text
     assert "skipped: needs transcript, which this dataset does not hold" in text
-    assert re.search(r"sfat-text text-only score: \w+", text) and "sfat text-only" not in text
+    assert re.search(r"sfat-text ?[a-z]* text-only score: \w+", text) and not re.search(r"sfat ?[a-z]* text-only", text)
     assert re.search(r"All \d+ checks passed", text)
 
 
@@ -212,6 +212,45 @@ def test_nothing_in_the_page_runs_or_reaches_out(page: str) -> None:
     assert policy and style
     digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
     assert "default-src 'none'" in policy[1] and f"'sha256-{digest}'" in policy[1]
+
+
+def test_the_closer_look_is_the_run_s(page: str, made: tuple[Run, Workspace]) -> None:
+    run, _ = made
+    text = unescape(re.sub(r"<[^>]+>", " ", page))
+    for row in run.results["letters"]:
+        assert f'<sup class="letters">{row["letters"]}</sup>' in page
+    for row in run.results["calibration"]:
+        assert re.search(rf"{re.escape(row['model'])}\s+{row['set']}\s+{row['ece']:.3f}", text)
+    ties = [row["tie_rate"] for row in run.results["diagnostics"] if row["model"] == "popularity"]
+    assert re.search(rf"popularity\s+{np.mean(ties):.3f}", text)
+    for by in ("chat-density", "truth-offset", "num-context"):
+        bins = {row["bin"] for row in run.results["breakdowns"] if row["by"] == by}
+        assert all(
+            any(f"{name}, " in title for title in re.findall(r"<title>([^<]*)</title>", unescape(page)))
+            for name in bins
+        )
+    best, worst = page.split('id="extremes"')[1].split("<h3>Worst</h3>")
+    assert best.count("1.000") == 5
+    assert worst.split("</section>")[0].count("<code>") == 5
+    assert "What the old evaluation" not in page  # its defects were not measured here
+
+
+def test_defects_that_were_measured_on_the_same_data_are_shown(made: tuple[Run, Workspace], tmp_path: Path) -> None:
+    run, workspace = made
+    row = {"switch": "order", "model": "constant", "set": "random", "released": {"R@1": 1.0}, "mended": {"R@1": 0.1}}
+    path = workspace.root / "defects.json"
+    try:
+        write_json(path, {"data_digest": run.info["data_digest"], "rows": [row]})
+        shown = write_report(run, workspace, num_clips=0).read_text()
+        write_json(path, {"data_digest": "0" * 64, "rows": [row]})
+        other = write_report(run, workspace, num_clips=0).read_text()
+        path.write_text("{")
+        broken = write_report(run, workspace, num_clips=0).read_text()
+    finally:
+        path.unlink()
+    assert "What the old evaluation" in shown
+    assert "order: −0.900 (constant on random)" in unescape(shown)
+    assert "What the old evaluation" not in other + broken
 
 
 def test_hostile_chat_is_shown_as_text(page: str) -> None:
