@@ -77,10 +77,10 @@ class CandidateSet:
         return np.asarray((self.candidates == self.truths[:, None]).argmax(axis=1), dtype=np.int64)
 
     @property
-    def truth_places(self) -> list[int] | list[list[int]]:
+    def truth_places(self) -> list[int | list[int]]:
         """For each clip what its digest covers: the position of its truth, or of each of its truths, ascending."""
         if self.other_truths is None:
-            return self.truth_positions.tolist()
+            return list(self.truth_positions.tolist())
         mask = truth_mask(self.candidates, np.concatenate([self.truths[:, None], self.other_truths], axis=1))
         return [np.flatnonzero(row).tolist() for row in mask]
 

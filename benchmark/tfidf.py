@@ -106,7 +106,8 @@ class TfIdf:
         rows, codes, names = word_array(texts)
         pairs = np.sort(rows * max(1, len(names)) + codes)  # np.unique would hash millions of numbers, which is slower
         pairs = pairs[np.diff(pairs, prepend=-1) > 0]
-        found = np.bincount(pairs % max(1, len(names)), weights=counts[pairs // max(1, len(names))])
+        weights = counts[pairs // max(1, len(names))].astype(np.float64)
+        found: NDArray[np.float64] = np.bincount(pairs % max(1, len(names)), weights=weights).astype(np.float64)
         order = sorted(range(len(names)), key=names.__getitem__)
         terms = {names[code]: column for column, code in enumerate(order)}
         return cls._of(terms, found[order], int(counts.sum()))

@@ -69,7 +69,7 @@ def draw_other_truths(
         said = eligible_with_times(corpus, clip)
         seconds = {time_ms // 1000 for time_ms, text in said if text == truths[clip]}
         taken = {int(corpus.key_of[truths[clip]])}
-        others = []
+        others: list[int] = []
         for _, text in sorted(
             (stable_hash(seed, corpus.clip_ids[clip], corpus.texts[text], "also"), text)
             for text in {

@@ -154,8 +154,8 @@ def side_by_side(folder: Path) -> dict[str, Any]:
     random = np.random.default_rng(0)
     released_way(0, chats, random)  # imports
     begin = time.process_time()
-    for clip in range(min(RIVAL_CLIPS, len(chats))):
-        released_way(clip, chats, random)
+    for number in range(min(RIVAL_CLIPS, len(chats))):
+        released_way(number, chats, random)
     theirs = (time.process_time() - begin) / min(RIVAL_CLIPS, len(chats))
 
     rows = table.filter(np.array([name == middling for name in table["recording_id"].to_pylist()]))

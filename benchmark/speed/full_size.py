@@ -113,7 +113,7 @@ def _rows(
         texts = pc.if_else(pa.array(random.random(total) < PHRASE_SHARE), stock, own)
         times = np.repeat(starts + after, sizes) + random.integers(length, size=total)
         times = times[np.lexsort((times, np.repeat(starts, sizes)))]
-        users = pa.array(random.integers(busy * 20 + 1, size=total)).cast(pa.string())
+        users = pa.array(random.integers(int(busy * 20) + 1, size=total)).cast(pa.string())
         nothing = pa.ListArray.from_arrays(pa.array(np.zeros(total + 1, np.int32)), pa.array([], pa.string()))
         said = pa.StructArray.from_arrays(
             [pa.array(times, pa.int32()), pc.binary_join_element_wise("u_", users, ""), texts, nothing],
