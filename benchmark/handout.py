@@ -217,7 +217,7 @@ def _readme(manifest: Mapping[str, Any]) -> str:
 
 A line is one clip: `context` (what people said), `frame_ms` and `frames`, `transcript`, all strictly before `now_ms`;
 times are milliseconds from the start of the clip. `candidates` are what is ranked, in a frozen random order; one of
-them was written in the ten seconds that follow. Score every candidate, higher = more likely, one clip at a time:
+them was written soon after `now_ms`. Score every candidate, higher = more likely, one clip at a time:
 solving clips that share their candidates together is transductive.
 
 Give back one file, Parquet, CSV or JSON lines, with the columns `clip_id, candidate, score` (the candidate's `id`), or

@@ -137,7 +137,7 @@ def _key(run: Run) -> str:
     info = run.info
     candidates = [[name, info["candidates"][name]] for name in _heads(run)]
     same = [info["protocol_label"], info["data_digest"], candidates, info["split_by"], info["part"], info["simulated"]]
-    return digest_json([*same, [info["settings"].get(name) for name in ("track", "view")]])
+    return digest_json(same)
 
 
 def _board(runs: list[Run]) -> Board:

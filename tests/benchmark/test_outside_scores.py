@@ -21,6 +21,7 @@ from videochat.benchmark.score_entrant import ScoreEntrant
 from videochat.benchmark.score_file import read_score_file
 from videochat.benchmark.score_matching import match
 from videochat.benchmark.submit_check import check_submission, describe
+from videochat.benchmark.views import Views
 from videochat.commenter import ClipScores
 from videochat.errors import MissingInput, UsageError
 from videochat.files import stable_hash
@@ -115,7 +116,12 @@ def test_a_file_of_any_form_ranks_as_the_same_scorer_inside(world: World, tmp_pa
         table.sample(frac=1, random_state=0).to_parquet(path)
     shutil.copy(world.out / "manifest.json", tmp_path / "m.manifest.json")
     entrant = ScoreEntrant.read(path, name="outside")
-    run = bench(world.workspace, world.dataset, world.sets, [Length()], scored=[entrant], run_id=f"o-{form}")
+    for block in entrant.blocks(world.tasks, world.sets.manifest):
+        lengths = [float(len(world.sets.texts.texts[i])) for i in block.layout.flat]
+        assert block.score.tolist() == lengths
+    if form != "csv":
+        return
+    run = bench(world.workspace, world.dataset, world.sets, [Length()], scored=[entrant], run_id="outside")
     found = run.metrics().set_index(["model", "set", "stratum", "metric"])["value"]
     assert found["outside"].equals(found["length"])
     row = next(m for m in run.info["models"] if m["name"] == "outside")
@@ -281,3 +287,18 @@ def test_a_submission_is_checked_line_by_line_and_becomes_a_row(world: World, tm
     assert "the name of a file beside it" in " ".join(check_submission(path, world.sets).problems)
     path.write_text("name = [")
     assert "is no TOML" in " ".join(check_submission(path, world.sets).problems)
+
+
+def test_the_hand_out_of_another_track_shows_that_tracks_view(world: World, tmp_path: Path) -> None:
+    sets = build_candidates(world.workspace, world.dataset, "v1-at-comment", k=4)
+    hand_out(world.workspace, world.dataset, sets, tmp_path, splits=["test"])
+    look = Views.of(world.workspace, world.dataset, sets)
+    views = {clip.clip_id: look(clip) for clip in world.dataset.clips("test")}
+    later = 0
+    for file in tmp_path.glob("*.test.jsonl"):
+        for line in map(json.loads, file.read_text(encoding="utf-8").splitlines()):
+            seen = views[line["clip_id"]]
+            assert line["now_ms"] == seen.now_ms - seen.start_ms
+            assert [c["text"] for c in line["context"]] == [c.text for c in seen.context]
+            later += line["now_ms"] > 20_000
+    assert later > 0
