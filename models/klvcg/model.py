@@ -79,10 +79,14 @@ class KlvcgModel(AnsweringModel):
         return uniform_weights(self._frame_mask(batch))
 
     def _frames(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        mask = self._frame_mask(batch)
+        read = mask.any(0)  # the places that some clip of the batch reads; the others cost nothing
+        read[:1] |= ~read.any()
+        mask, frames_BND, age_BN = mask[:, read], batch["frames"][:, read], batch["frame_age"][:, read]
         # unit vectors of D numbers are brought to unit size a number, as the rest of the network is
-        video_BNW = self.video_norm(self.video_projection(batch["frames"] * math.sqrt(self.config.clip_dim)))
-        age_BN = (batch["frame_age"] // self.config.frame_step_s).clamp(0, self.config.max_frames - 1)
-        video_BNW, mask = self._or_absent(video_BNW + self.frame_place(age_BN), self._frame_mask(batch), VIDEO)
+        video_BNW = self.video_norm(self.video_projection(frames_BND * math.sqrt(self.config.clip_dim)))
+        place_BN = (age_BN // self.config.frame_step_s).clamp(0, self.config.max_frames - 1)
+        video_BNW, mask = self._or_absent(video_BNW + self.frame_place(place_BN), mask, VIDEO)
         return self.video(video_BNW, mask), mask
 
     def _chat(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,8 @@ NAME = "klvcg-style"
 
 # mlm_* are of the pretraining on masked answers. paper: rate and batch size as published (FACTS §4).
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "sample": {"vocab_size": 2048, "epochs": 12, "mlm_epochs": 3, "mlm_batch_size": 64},
+    # sample: small batches, as what it needs most is steps: it first reads all frames alike, then learns to look
+    "sample": {"vocab_size": 2048, "epochs": 16, "batch_size": 16, "mlm_epochs": 1, "mlm_batch_size": 16},
     "small": {
         "learning_rate": 1e-3,
         "mlm_learning_rate": 1e-3,

@@ -80,7 +80,7 @@ class VideoChatgptConfig(PretrainedConfig):
         if num_frame_tokens and frame_weighting == "none":
             raise UsageError(
                 f"num_frame_tokens is {num_frame_tokens}, but no weights choose the frames",
-                fix="add --set frame_weighting=semantic",
+                fix="add --set frame_weighting=semantic, or --set num_frame_tokens=0",
             )
         self.vocab_size = vocab_size
         self.clip_dim = clip_dim

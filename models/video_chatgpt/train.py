@@ -32,16 +32,24 @@ if TYPE_CHECKING:
 SIZES: dict[str, dict[str, Any]] = {"sample": {}, "small": {}, "paper": {}}
 PUBLISHED: dict[str, Any] = {"epochs": 3, "learning_rate": 2e-5, "batch_size": 32, "responses_per_clip": 1}
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "sample": {"vocab_size": 2048, "epochs": 12, "mlm_epochs": 8, "mlm_batch_size": 32},
+    "sample": {
+        "vocab_size": 2048,
+        "epochs": 6,
+        "batch_size": 16,
+        "learning_rate": 1e-2,
+        "mlm_epochs": 8,
+        "mlm_batch_size": 32,
+    },
     "small": {**PUBLISHED, "mlm_epochs": 3, "mlm_batch_size": 32, "mlm_learning_rate": 1e-3},
     "paper": {**PUBLISHED, "mlm_epochs": 3, "mlm_batch_size": 32, "mlm_learning_rate": 1e-3},
 }
 
 
+LORA_RATE = 2e-4  # where the published rate is the adapter's; that of Hu et al. 2021 for GPT-2 and GPT-3 (from memory)
 # what a name stands for; each is an option of the other, too
 VARIANTS: dict[str, dict[str, Any]] = {
     "video-chatgpt-style": {},
-    "mllm": {"frame_weighting": "semantic", "lora_rank": 8},
+    "mllm": {"frame_weighting": "semantic", "num_frame_tokens": 6, "lora_rank": 8},
 }
 
 
@@ -133,8 +141,11 @@ RECIPE = Recipe(
 def train(context: LoadContext, *, name: str) -> None:
     """Train what is learnt beside the language model on the train split, select on dev, write `context.checkpoint`."""
     chosen = _named(context)
-    settings, fields = training_run.settings_of(RECIPE, context.options, simulated=context.dataset.simulated)
+    simulated = context.dataset.simulated
+    settings, fields = training_run.settings_of(RECIPE, context.options, simulated=simulated)
     fields = {**VARIANTS[name], **fields}
+    if fields.get("lora_rank") and settings.size != "sample" and "learning_rate" not in context.options:
+        context = dataclasses.replace(context, options={**context.options, "learning_rate": LORA_RATE})
     if chosen == chat_language.CHAT:
         chosen = chat_language.make(context, settings)
     place = _place(chosen, context)

@@ -1,4 +1,4 @@
-"""KLVCG-style and Video-ChatGPT-style through the commands, as a user types them."""
+"""KLVCG-style, Video-ChatGPT-style and mllm through the commands, as a user types them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from videochat.cli import main
 QUICK = {
     "klvcg-style": ("width=32", "epochs=1", "mlm_epochs=1", "vocab_size=400"),
     "video-chatgpt-style": ("epochs=1", "mlm_epochs=1", "vocab_size=400"),
+    "mllm": ("epochs=1", "mlm_epochs=1", "vocab_size=400", "lora_rank=2"),
 }
 
 
