@@ -15,15 +15,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from videochat.benchmark.audit import audit
+from videochat.benchmark.candidate_set import CandidateSets
 from videochat.benchmark.candidates import assemble, build_candidates, load_candidates
 from videochat.benchmark.classic import make_classic
 from videochat.benchmark.corpus import Corpus
+from videochat.benchmark.evaluation import Entry, evaluate
 from videochat.benchmark.golden import golden_blocks
 from videochat.benchmark.keys import key
 from videochat.benchmark.material import Material
 from videochat.benchmark.protocol_files import read_protocol, resolve
 from videochat.benchmark.protocols import PROTOCOLS, Protocol
 from videochat.benchmark.ranker import make_tasks
+from videochat.benchmark.runs import read_tasks, write_tasks
 from videochat.benchmark.similarity import VectorSimilarity
 from videochat.benchmark.validation import validate_candidates
 from videochat.dataset import Dataset
@@ -393,3 +396,39 @@ def test_the_promises_of_several_truths_are_checked(tmp_path: Path, dummies: Mod
     del facts["declaration"]
     manifest.write_text(json.dumps(facts))
     assert [found.ok for found in validate_candidates(workspace)] == [False], "nobody says what made these sets"
+
+
+def test_runs_keep_several_truths_and_no_order_moves_a_digit(
+    tmp_path: Path, world: tuple[Workspace, Dataset, dict[str, Clip]]
+) -> None:
+    workspace, data, _ = world
+    several = assemble(workspace, data, protocol(max_truths=3, truths_from="responses"))
+    tasks = make_tasks(several)
+    write_tasks(tmp_path / "candidates.parquet", tasks)
+    for one, other in zip(tasks, read_tasks(tmp_path / "candidates.parquet"), strict=True):
+        assert one.is_truth.tolist() == other.is_truth.tolist()
+        assert one.all_truths.tolist() == other.all_truths.tolist()
+    single = make_tasks(assemble(workspace, data, CLASSIC))
+    write_tasks(tmp_path / "single.parquet", single)
+    assert "other_truths" not in pq.read_schema(tmp_path / "single.parquet").names, "runs of one truth keep their bytes"
+    assert all(task.other_truths is None for task in read_tasks(tmp_path / "single.parquet"))
+
+    def metrics(sets: CandidateSets) -> str:
+        found = [task for task in make_tasks(sets) if task.split == "test"]
+        blocks = [block for task in found for block in golden_blocks(task)]
+        return json.dumps(evaluate([Entry(name="golden-random", kind="golden")], found, blocks).metrics)
+
+    random = np.random.default_rng(0)
+    mixed = {}
+    for name, part in several.items():
+        order = random.permutation(len(part))
+        shuffled = part.take(order)
+        columns = random.permuted(np.tile(np.arange(part.k), (len(part), 1)), axis=1)
+        mixed[name] = dataclasses.replace(
+            shuffled,
+            candidates=np.take_along_axis(shuffled.candidates, columns, axis=1),
+            other_truths=shuffled.other_truths[:, ::-1],  # type: ignore[index]
+        )
+    assert metrics(dataclasses.replace(several, sets=mixed)) == metrics(several)
+    rows = json.loads(metrics(several))["rows"]
+    assert {row["num_clips"] for row in rows if row["stratum"] == "all"} == {80}
