@@ -240,6 +240,8 @@ def test_speech_of_every_recording_is_written_and_the_rest_are_rows(
     before = workspace.transcripts_path("a-noise").read_bytes()
     again = transcribe(workspace, asr=str(tiny_whisper), device="cpu")
     assert again.count("current") == 2
+    with pytest.raises(UsageError, match="knows no language 'xx'"):
+        transcribe(workspace, asr=str(tiny_whisper), device="cpu", language="xx")
     german = transcribe(workspace, asr=str(tiny_whisper), device="cpu", language="de", limit=1)
     assert german.count("ok") == 1, "another language is another transcript"
     transcribe(workspace, asr=str(tiny_whisper), device="cpu", limit=1)

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from ..clock import ClipGeometry
 from ..engines.local import StepSummary, run_step, select
-from ..errors import BadRecording, MissingInput
+from ..errors import BadRecording, MissingInput, UsageError
 from ..files import digest_file, digest_json, is_current, parquet_metadata, write_parquet
 from ..progress import say
 from ..rights.tombstones import Tombstones
@@ -52,7 +52,8 @@ def transcribe(
     """Recognise the speech of all recordings that have a video.
 
     language: of all recordings, "auto" lets the model tell; None: each recording's own. replace: also where a
-    transcript was imported. Raises load_recogniser's errors; a recording without sound becomes a failed attempt.
+    transcript was imported. Raises load_recogniser's errors, and UsageError for a language that the model does not
+    know; a recording without sound becomes a failed attempt.
     """
     from ..frames.weights import resolve_device
     from .recogniser import load_recogniser
@@ -60,8 +61,10 @@ def transcribe(
     device = resolve_device(device)
     recordings = select(workspace, STEP, limit=limit, retry=retry)
     model = Model(lambda: load_recogniser(asr, device=device))
-    if any(recording.video for recording in recordings):
-        model.recogniser  # noqa: B018  one clear error before any work
+    if any(recording.video for recording in recordings):  # one clear error before any work
+        known = model.recogniser.languages()
+        if language not in (None, "auto") and known and language not in known:
+            raise UsageError(f"{asr} knows no language {language!r}", fix=f"auto, or one of {', '.join(sorted(known))}")
     job = RecogniseJob(workspace, model, language, replace)
     return run_step(workspace, STEP, recordings, job, num_workers=1)
 
