@@ -79,16 +79,17 @@ def _rules(info: Json, metrics: Json, sets: Sequence[str]) -> str:
 
 
 def _leanings(info: Json, metrics: Json) -> str:
-    """Tie rate and the correlations of the score with length and popularity, under the official rule."""
+    """Tie rate and the correlations of the score with length and popularity, under the official rule, of models and
+    scorers (metrics.json has the panel's, too)."""
     from .table import aligned, short
 
     rows = [["official rule", "set", "ties", "ρ length", "ρ popularity"]]
-    golden = {model["name"] for model in info["models"] if model["kind"] == "golden"}
+    shown = {model["name"] for model in info["models"] if model["kind"] in ("model", "scorer")}
     for row in metrics.get("diagnostics", ()):
-        if row["model"] in golden:
+        if row["model"] not in shown:
             continue
         correlations = [short(row[f"{name}_correlation"], sign=True) for name in ("length", "popularity")]
-        rows.append([row["model"].removeprefix("panel:"), row["set"], short(row["tie_rate"]), *correlations])
+        rows.append([row["model"], row["set"], short(row["tie_rate"]), *correlations])
     note = "ties: clips whose truth has another candidate's score; ρ: Spearman within a clip, mean over clips"
     return f"{aligned(rows, rules=[1])}\n{note}" if len(rows) > 1 else ""
 
