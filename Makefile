@@ -33,4 +33,4 @@ docs: env
 	$(BIN)/python docs/make.py
 
 bench: env
-	for name in import_ cleaning features ranking metrics_scale; do $(BIN)/python -m videochat.benchmark.speed.$$name || exit 1; done
+	for name in import_ cleaning features ranking metrics_scale audits; do $(BIN)/python -m videochat.benchmark.speed.$$name || exit 1; done
