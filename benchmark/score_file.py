@@ -71,6 +71,7 @@ def read_score_file(path: Path | str) -> ScoreFile:
     columns, declared = readers[path.suffix.lower()](path)
     if not declared:
         declared = _beside(path)
+    columns = {name: values for name, values in columns.items() if name not in WORDS or not _is_empty(values)}
     columns = _long(path, columns)
     if lacking := [name for name in ("clip_id", "candidate", "score") if name not in columns]:
         raise bad(path, f"it has no column {lacking[0]}")
@@ -89,6 +90,11 @@ def read_score_file(path: Path | str) -> ScoreFile:
         declared=declared,
         problems=tuple(problems),
     )
+
+
+def _is_empty(values: Sequence[Any]) -> bool:
+    """A column of words that says nothing, as `set` in a run's own scores.parquet."""
+    return bool(values) and all(value in (None, "") for value in values)
 
 
 def bad(path: Path, why: str) -> BadScores:

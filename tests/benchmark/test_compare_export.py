@@ -23,6 +23,7 @@ from videochat.benchmark.ranker import bench
 from videochat.benchmark.runs import Run, rescore
 from videochat.cli import main
 from videochat.commenter import ClipScores
+from videochat.dataset import Dataset
 from videochat.errors import Mismatch, UsageError
 from videochat.files import stable_hash, write_json
 from videochat.workspace import Workspace
@@ -191,5 +192,14 @@ def test_the_commands_take_ids_and_folders(runs: Runs, tmp_path: Path, capsys: p
     assert (tmp_path / "t.tex").read_text().startswith("% videochat|v1.0|random4")
     assert run_command("export", "--data", root, "first", "--format", "trec") == 2
     assert run_command("export", "--data", root, "first", "--format", "trec", "--out", tmp_path / "trec") == 0
+    before = (runs.first.path / "metrics.json").read_bytes()
+    assert run_command("rescore", "--data", root, "first") == 0
+    assert (runs.first.path / "metrics.json").read_bytes() == before
+    build_candidates(runs.workspace, Dataset.open(root), "v1", k=4)
+    capsys.readouterr()
+    assert run_command("rescore", "--data", root, "first", "--current", "--json") == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["metrics"]["official"] == runs.first.results["official"], "nothing was taken down"
+    assert Path(again["run"]).name.startswith("first-on-")
     original = runs.first.path / "trec" / "qrels.random4.txt"
     assert (tmp_path / "trec" / "qrels.random4.txt").read_bytes() == original.read_bytes()

@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "submit-check": ("outside", "submit_check", "Say all that would make a scores file or submission be refused."),
     "compare": ("runs", "compare", "Show how the models of two or more runs differ, paired by clip."),
     "export": ("runs", "export", "Write a run as LaTeX, Markdown, TREC, CSV or JSON."),
+    "rescore": ("runs", "rescore", "Compute a run's figures again from its scores."),
     "leaderboard": ("runs", "leaderboard", "Write a static site with the tables of many runs."),
     "report": ("bench", "report", "Write the HTML report of a run."),
     "defects": ("defects", "defects", "Measure what each defect of the released evaluation is worth."),

@@ -11,6 +11,7 @@ from .. import api
 from ..dataset import Dataset
 from ..errors import UsageError
 from ..workspace import Workspace
+from . import released
 from .options import data_option, emit, example, json_option, protocol_option
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ def opened_sets(data: Path, protocol: str | None) -> tuple[Workspace, Dataset, C
 
     workspace = Workspace.open(data)
     dataset = Dataset.open(workspace.root)
+    if (protocol or workspace.settings.protocol) == released.NAME:
+        raise UsageError(f"the lists of {released.NAME} are not handed out", fix="--protocol v1, or another")
     return workspace, dataset, load_candidates(workspace, dataset, protocol or workspace.settings.protocol)
 
 

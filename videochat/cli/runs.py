@@ -1,11 +1,13 @@
-"""`compare`, `export` and `leaderboard`: runs beside each other, in other forms, and as a site."""
+"""`compare`, `export`, `rescore` and `leaderboard`: runs beside each other, in other forms, and as a site."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
+from ..dataset import Dataset
 from ..errors import UsageError
 from ..files import write_text
 from ..workspace import Workspace
@@ -87,6 +89,35 @@ def export(data: Path, run: Path | None, form: str, out: Path | None) -> int:
     else:
         write_text(out, text)
         click.echo(out)
+    return 0
+
+
+@click.command()
+@data_option
+@click.argument("run", required=False, type=run_path)
+@click.option("--current", is_flag=True, help="Only on items that the workspace's candidate sets still hold.")
+@json_option
+@example("videochat rescore v1-sfat-1f0c9a2b\nvideochat rescore v1-sfat-1f0c9a2b --current")
+def rescore(data: Path, run: Path | None, current: bool, as_json: bool) -> int:
+    """Compute a run's figures again from its scores, without models.
+
+    RUN is a run folder or an id of a run of the workspace, by default the latest. --current makes a run of its own,
+    on the groups of which every clip is still in the candidate sets: what is left after a takedown.
+    """
+    from videochat.benchmark.candidates import load_candidates
+    from videochat.benchmark.runs import Run
+    from videochat.benchmark.runs import rescore as rescore_run
+
+    path = resolved(data, run) if run else latest_run(Workspace.open(data))
+    only = None
+    if current:
+        workspace = Workspace.open(data)
+        sets = load_candidates(workspace, Dataset.open(workspace.root), Run.open(path).info["protocol"])
+        only = {clip_id for part in sets.values() for clip_id in part.clip_ids.tolist()}
+    inside = path.resolve().parent == (data / "runs").resolve()
+    with Workspace.open(data).lock() if inside else nullcontext():
+        found = rescore_run(path, only=only)
+    emit({"run": str(found.path), "metrics": found.results}, as_json, f"{found.table()}\nrun     {found.path}")
     return 0
 
 
