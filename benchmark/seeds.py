@@ -5,9 +5,11 @@
 
 One run holds all models of one seed; the runs rank the same sets. A model's figure is the mean of its figures, each
 under the score rule that dev chose for that seed. Its interval has two parts, added: the bootstrap of clusters that a
-run's own intervals come from, of the mean over the seeds, with the same draws for every seed; and a bootstrap of the
-seeds, widened by sqrt(S/(S - 1)) for S seeds (Rao & Wu 1988), with S - 1 degrees of freedom. Three seeds that differ
-therefore make wide intervals, as they must. A model of one seed, such as a scorer, keeps the first part alone.
+run's own intervals come from, of the mean over the seeds, with the same draws for every seed; and a parametric
+bootstrap of the seeds, normal with their own variance over S seeds and S - 1 degrees of freedom (Satterthwaite's for
+the sum). Drawing the seeds themselves again would know ten means of three seeds and none beyond them: in simulation
+such intervals held the truth .88 of the time. Three seeds that differ make wide intervals, as they must. A model of
+one seed, such as a scorer, keeps the first part alone.
 """
 
 from __future__ import annotations
@@ -91,8 +93,8 @@ def over_seeds(parts: Sequence[Resampled]) -> Resampled:
         return mean
     points = np.stack([part.point for part in parts])
     num_samples, size = len(mean.samples), len(parts)
-    draws = np.random.default_rng(stable_hash("seeds", size)).integers(size, size=(num_samples, size))
-    moved = (points[draws].mean(axis=1) - mean.point) * np.sqrt(size / (size - 1))
+    draws = np.random.default_rng(stable_hash("seeds", size)).standard_normal((num_samples, 1))
+    moved = draws * points.std(axis=0, ddof=1) / np.sqrt(size)
     degrees = [
         satterthwaite([(mean.samples[:, [i]] - mean.point[i], float(mean.degrees[i])), (moved[:, [i]], size - 1)])[0]  # type: ignore[list-item]
         for i in range(len(mean.point))

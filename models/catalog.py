@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from functools import partial
 from importlib import import_module
+from typing import Any
 
 from videochat.commenter import MODELS, Commenter, LoadContext, ModelEntry
 
-SFAT_VARIANTS = {
+SFAT_VARIANTS: dict[str, tuple[dict[str, Any], str]] = {
     "sfat": ({"pooling": "semantic"}, "SFAT: frames weighted by their CLIP similarity to the chat"),
     "sfat-mean": ({"pooling": "mean"}, "SFAT with all frames weighted alike"),
     "sfat-text": ({"pooling": "none"}, "SFAT without video"),
@@ -47,11 +48,11 @@ def _load(context: LoadContext, *, folder: str, name: str) -> Commenter:
     return commenter
 
 
-def _train(context: LoadContext, *, folder: str, name: str, **variant: str) -> None:
+def _train(context: LoadContext, *, folder: str, name: str, **variant: Any) -> None:
     import_module(f".{folder}.train", __package__).train(context, name=name, **variant)
 
 
-def _needs(context: LoadContext, *, folder: str, **variant: str) -> frozenset[str]:
+def _needs(context: LoadContext, *, folder: str, **variant: Any) -> frozenset[str]:
     from .training_run import needs_of
 
     return needs_of(import_module(f".{folder}.train", __package__).RECIPE, context, **variant)

@@ -95,7 +95,7 @@ def pretrain_encoder(
         identity=identity,
         folder=context.checkpoint.parent,
         device=context.device,
-        mask_id=int(tokenizer.mask_token_id),  # type: ignore[arg-type]
+        mask_id=int(tokenizer.mask_token_id),
     )
     embedding.load_state_dict(pretrained.embedding.state_dict())
     encoder.load_state_dict(pretrained.encoder.state_dict())

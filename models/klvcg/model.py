@@ -14,6 +14,7 @@ Legend: B clips, N frames, S slots, K knowledge tokens, W width, M memory vector
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -52,7 +53,11 @@ class KlvcgModel(AnsweringModel):
     def __init__(self, config: KlvcgConfig) -> None:
         super().__init__(config)
         width = config.width
-        common = {"width": width, "num_heads": config.num_heads, "hidden_width": config.feed_forward_width}
+        common: dict[str, Any] = {
+            "width": width,
+            "num_heads": config.num_heads,
+            "hidden_width": config.feed_forward_width,
+        }
         self.embedding = TokenEmbedding(config.vocab_size, width)
         self.context_encoder = ContextEncoder(**common, num_layers=config.num_context_layers, dropout=config.dropout)
         self.slot_place = nn.Embedding(config.num_slots, width)

@@ -116,7 +116,7 @@ def pretrain(
             drawn["response_lengths"],
             random,
             probability=config.target_mask,
-            mask_id=int(tokenizer.mask_token_id),  # type: ignore[arg-type]
+            mask_id=int(tokenizer.mask_token_id),
         )
         return drawn | {"response_ids": ids, "labels": labels}
 
