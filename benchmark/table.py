@@ -119,7 +119,9 @@ def notes(info: Json, metrics: Json) -> list[str]:
     lines += [asked(m["name"], m["asked"]) for m in info["models"] if m.get("asked")]
     lines += [f"{m['name']} is a scores file: {note}" for m in info["models"] for note in m.get("notes", ())]
     lines += [f"AUDIT FAILED: {check['check']}: {check['detail']}" for check in info["audit"] if not check["ok"]]
-    return lines + [info["signatures"][name] for name in info["sets"]]
+    if empty := [name for name in info["sets"] if name not in sizes]:
+        lines.append(f"no test clip found a group: {', '.join(empty)}")
+    return lines + [info["signatures"][name] for name in info["sets"] if name in sizes]
 
 
 def aligned(rows: Sequence[Sequence[str]], *, rules: Sequence[int] = (), num_left: int = 2, gap: str = "  ") -> str:

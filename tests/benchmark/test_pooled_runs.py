@@ -84,6 +84,18 @@ def test_a_run_re_scored_after_a_takedown_keeps_whole_pooled_groups(run):
     }
 
 
+@pytest.mark.slow
+def test_a_set_without_a_group_is_named_and_signs_nothing(tmp_path, dummies):
+    dataset = dummies.make_dataset(tmp_path, num_channels=3, clips_per_recording=24, dim=None)
+    workspace = Workspace.open(tmp_path)
+    sets = build_candidates(workspace, dataset, "v1", k=[10, 100])
+    table = bench(workspace, dataset, sets, [Length()], allow_failed_audit=True).table()
+    assert "no test clip found a group: random100, cosine100, popularity100" in table
+    assert {Signature.parse(line).set for line in table.splitlines() if line.startswith("videochat|")} == {
+        f"{kind}10" for kind in PROTOCOLS["v1"].sets
+    }
+
+
 # -- the candidate-only classifier
 
 
