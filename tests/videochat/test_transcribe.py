@@ -27,7 +27,7 @@ from videochat.speech.transcribe import import_transcripts, plan_transcribe, tra
 from videochat.speech.transcript_files import read_transcript
 from videochat.workspace import Workspace
 
-SECONDS = 70
+SECONDS = 55
 
 
 def make_video(
@@ -162,7 +162,7 @@ def loud_ms(path: Path, ends: list[int]) -> tuple[int, int]:
 
 def test_windows_hold_the_sound_at_its_time(tmp_path: Path) -> None:
     make_video(tmp_path / "v.mp4", tone(23.0, 41.5))
-    begin, end = loud_ms(tmp_path / "v.mp4", [20_000, 50_000, 70_000])
+    begin, end = loud_ms(tmp_path / "v.mp4", [20_000, 50_000, 55_000])
     assert abs(begin - 23_000) <= 50 and abs(end - 41_500) <= 50
 
 
@@ -185,7 +185,7 @@ def test_a_video_without_sound_and_one_whose_sound_is_broken(tmp_path: Path) -> 
 
 def test_only_one_window_is_held(tmp_path: Path) -> None:
     """The decoder is asked for no more than the window at hand needs."""
-    make_video(tmp_path / "v.mp4", noise, seconds=40)
+    make_video(tmp_path / "v.mp4", tone(0, 40), seconds=40)
     report = AudioReport()
     stream = windows(tmp_path / "v.mp4", [*range(5_000, 40_001, 5_000)], report)
     for number, window in enumerate(stream, start=1):
@@ -199,14 +199,14 @@ def test_windows_end_where_contexts_end() -> None:
     assert window_ends(20_000, geometry) == [20_000]
     assert window_ends(0, geometry) == []
     long = window_ends(200_000, ClipGeometry(clip_ms=90_000, context_ms=70_000))
-    assert long == [23_333, 46_666, 70_000, 100_000, 130_000, 160_000, 180_000, 200_000][: len(long)] or all(
-        b - a <= 30_000 for a, b in zip([0, *long], long, strict=False)
-    )
+    assert {70_000, 160_000, 200_000} <= set(long) and long == sorted(set(long))
+    assert all(0 < after - before <= 30_000 for before, after in zip([0, *long], long, strict=False))
 
 
 # -- recognition
 
 
+@pytest.mark.slow
 def test_speech_of_every_recording_is_written_and_the_rest_are_rows(
     workspace: Workspace, noisy: Path, tiny_whisper: Path, tmp_path: Path
 ) -> None:
