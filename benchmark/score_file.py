@@ -16,6 +16,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,12 @@ class ScoreFile:
 
     def __len__(self) -> int:
         return len(self.clip_ids)
+
+    @cached_property
+    def clips(self) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
+        """The distinct clips, ascending, and for each row the number of its clip among them."""
+        distinct, rows = np.unique(self.clip_ids, return_inverse=True)
+        return distinct, rows.astype(np.int64)
 
 
 def read_score_file(path: Path | str) -> ScoreFile:

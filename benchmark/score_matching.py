@@ -61,7 +61,7 @@ def match(file: ScoreFile, tasks: Sequence[Task], manifest: Mapping[str, Any], *
         sets = [each for each in names if each in given]
         if absent := [each for each in names if each not in given]:
             notes.append(f"it has no scores for {', '.join(absent)}")
-    if unknown := sorted(set(np.unique(file.clip_ids).tolist()) - {c for t in tasks for c in t.clip_ids.tolist()}):
+    if unknown := sorted(set(file.clips[0].tolist()) - {c for t in tasks for c in t.clip_ids.tolist()}):
         problems.append(f"{len(unknown)} clips are in no ranked set, first {unknown[0]}")
     has_dev = _has_split(file, tasks, "dev")
     if not has_dev and any(task.split == "dev" for task in tasks):
@@ -134,7 +134,7 @@ def _words(file: ScoreFile, tasks: Sequence[Task]) -> list[str]:
 
 def _has_split(file: ScoreFile, tasks: Sequence[Task], split: str) -> bool:
     ids = [task.clip_ids for task in tasks if task.split == split]
-    return bool(ids) and bool(np.isin(file.clip_ids, np.concatenate(ids)).any())
+    return bool(ids) and bool(np.isin(file.clips[0], np.concatenate(ids)).any())
 
 
 def _place(
@@ -145,8 +145,10 @@ def _place(
     partial: whole clips may be absent (those that have no partner to swap with).
     """
     problems = []
-    own = np.minimum(np.searchsorted(layout.clip_ids, file.clip_ids), len(layout) - 1)
-    here = np.flatnonzero(rows & (layout.clip_ids[own] == file.clip_ids))
+    clip_ids, clip_rows = file.clips
+    nearest = np.minimum(np.searchsorted(layout.clip_ids, clip_ids), len(layout) - 1)
+    here = np.flatnonzero(rows & (layout.clip_ids[nearest] == clip_ids)[clip_rows])
+    own = nearest[clip_rows]
     width = 1 + max(int(layout.flat.max(initial=0)), int(file.candidates.max(initial=0)))
     codes = np.repeat(np.arange(len(layout)), np.diff(layout.starts)) * width + layout.flat
     wanted = own[here] * width + file.candidates[here]
