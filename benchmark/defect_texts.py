@@ -79,8 +79,8 @@ DEFECTS = (
         title="The truth stands first",
         text="The truth is candidate 0 of every clip. Alone that is harmless; with ties it decides. Mended: shuffled "
         "by a hash, ties still left to the sort.",
-        reading="Whoever scores many candidates alike loses what the first place gave him: the constant scorer falls "
-        "from all to chance.",
+        reading="Whoever scores many candidates alike loses what the first place gave: the constant scorer falls from all "
+        "to chance.",
         shown=("constant", "popularity", "-popularity", "length", "tfidf", "-tfidf", MODELS),
         sets=("random",),
     ),
@@ -117,7 +117,8 @@ DEFECTS = (
         text="Fifteen comments are drawn with replacement from the context in each evaluation, unseeded: one model has "
         "as many figures as there are evaluations. Mended: the context as it was said; "
         "`sfat-released`, whose training draws five comments at each read, is trained anew without.",
-        reading="Below the table is how far a figure moves from draw to draw with nothing else changed.",
+        reading="How far a figure moves from draw to draw, with nothing else changed, stands above; a model that hardly "
+        "uses its context does not move.",
         shown=("tfidf", "-tfidf", MODELS),
     ),
     Defect(
@@ -126,8 +127,8 @@ DEFECTS = (
         text="The 30 frames span the whole clip, its last ten seconds included, in which the answers were written; "
         "the ten seconds before the clip are not shown. Mended: the 30 frames that end before the answers, in training "
         "too.",
-        reading="Where chat reacts within the window, the future shows what is talked about. In the sample world an "
-        "answer's object was on screen before it, so little can be gained there.",
+        reading="Where chat reacts within the window, the future shows what is talked about; a model that hardly looks "
+        "gains nothing by it. Text-only data has no row.",
         shown=(MODELS,),
     ),
     Defect(
@@ -135,7 +136,9 @@ DEFECTS = (
         title="The split is of clips, not of recordings",
         text="Clips are shuffled 90/10, so that the same stream, even the neighbouring half minute, lies on both "
         "sides. Mended: training clips of other recordings, as many as before; the tested clips are the same.",
-        reading="What is lost, where anything is, was known from the same stream: its phrases, its people, its scene.",
+        reading="What is lost, where anything is, was known from the same stream: its phrases, its people, its scene. "
+        "`popularity` may rise instead: fewer strings were seen in training, those counted 0 tie, and the first place "
+        "wins the ties.",
         shown=("popularity", "-popularity", "tfidf", MODELS),
     ),
     Defect(

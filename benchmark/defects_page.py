@@ -40,7 +40,9 @@ def to_markdown(files: Sequence[Measured]) -> str:
 def wrapped(text: str) -> str:
     """Paragraphs at 120 columns; tables as they are."""
     lines = [
-        line if line.startswith("|") else textwrap.fill(line, 120, subsequent_indent="  " * line.startswith("- "))
+        line
+        if line.startswith("|")
+        else textwrap.fill(line, 120, subsequent_indent="  " * line.startswith("- "), break_on_hyphens=False)
         for line in text.split("\n")
     ]
     return "\n".join(lines)
@@ -65,7 +67,7 @@ def to_text(measured: Measured) -> str:
 def _data(files: Sequence[Measured]) -> str:
     lines = ["## The data and the commands\n"]
     for measured in files:
-        kind = "simulated" if measured["simulated"] else "real chats"
+        kind = "simulated" if measured["simulated"] else "recorded"
         models = "".join(f" --model {name}" for name in measured["models"])
         settings = "".join(f" --set {setting}" for setting in measured.get("settings", []))
         settings += f" --limit {measured['limit']}" if measured.get("limit") else ""
@@ -78,8 +80,15 @@ def _data(files: Sequence[Measured]) -> str:
     lines.append(
         "\nHalf of the stored test clips are tested everywhere. The other half takes the place of as many training "
         "clips in the leaked split, so that leaked and clean models learn from equally many clips and meet one test. "
-        "`classic` and `v1` are ranked on all stored test clips, by the models of the clean split.\n"
+        "`classic` and `v1` are ranked on all stored test clips, or with `--limit` on the first whole groups, by the "
+        "models of the clean split."
     )
+    if any(measured["split_by"] == "recording" for measured in files):
+        lines.append(
+            "Where the split is by recording, one streamer's channel may lie on both sides: such a clean split is "
+            "clean of the stream, not of its chatters, and the clusters are not all independent."
+        )
+    lines.append("")
     return "\n".join(lines)
 
 
@@ -128,6 +137,14 @@ def _sentence(files: Sequence[Measured]) -> str:
                 best = max(rows, key=lambda row: (row["R@1"], row["model"], row["set"]))
                 told.append(f"{_n(best['R@1'])} under {protocol} ({_name(best['model'])}, {best['set']})")
         lines.append(f"{title(measured)}: the most that a simple scorer or its reverse gets is {', '.join(told)}.")
+        for name in measured["models"]:
+            spans = []
+            for protocol in COLUMNS:
+                values = [r["R@1"] for r in measured["protocols"] if (r["protocol"], r["model"]) == (protocol, name)]
+                if values:
+                    spans.append(f"{_n(min(values))} to {_n(max(values))} under {protocol}")
+            if spans:
+                lines.append(f"{_name(name)}, by the set, gets {', '.join(spans)}.")
     return "\n".join(lines) + "\n"
 
 

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from videochat.dataset import Dataset
 
-EMPTY: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
-
 
 @dataclass(frozen=True, kw_only=True)
 class ChatClip:
@@ -107,7 +105,10 @@ def _of_recording(
         truth = int(responses[_truth(clip, similarity[responses], protocol, seed)])
         in_pool = np.ones(len(strings), dtype=bool)
         in_pool[responses] = False
-        pool = _without(np.flatnonzero(in_pool), strings, clip, strings[truth], protocol)
+        pool = np.flatnonzero(in_pool)
+        if protocol.own_context == "left-out":
+            own = set(clip.context)
+            pool = np.array([i for i in pool if strings[i] not in own], dtype=np.int64)
         rows = _stored(clip, strings, truth, pool, similarity, protocol, seed)
         if min(len(rows.plausible), len(rows.popular), len(rows.random)) < protocol.k - 1:
             made.left_out["too-few-strings"] += 1
@@ -122,20 +123,13 @@ def _truth(clip: ChatClip, similarity: NDArray[np.float64], protocol: ReleasedPr
     return stable_hash(seed, clip.clip_id, "truth") % len(similarity)
 
 
-def _without(
-    pool: NDArray[np.int64], strings: Sequence[str], clip: ChatClip, truth: str, protocol: ReleasedProtocol
-) -> NDArray[np.int64]:
-    """The pool as it is, or without own context and repeats."""
-    if protocol.own_context == "left-out":
-        own = set(clip.context)
-        pool = np.array([i for i in pool if strings[i] not in own], dtype=np.int64)
-    if protocol.duplicates == "removed":
-        first: dict[str, int] = {}
-        for i in pool.tolist():
-            if strings[i] != truth:
-                first.setdefault(strings[i], i)
-        pool = np.array(list(first.values()), dtype=np.int64)
-    return pool
+def _once(pool: NDArray[np.int64], strings: Sequence[str], truth: str) -> NDArray[np.int64]:
+    """The first of each string of the pool, without the truth's."""
+    first: dict[str, int] = {}
+    for i in pool.tolist():
+        if strings[i] != truth:
+            first.setdefault(strings[i], i)
+    return np.array(list(first.values()), dtype=np.int64)
 
 
 def _stored(
@@ -147,6 +141,14 @@ def _stored(
     protocol: ReleasedProtocol,
     seed: int,
 ) -> StoredLists:
+    counts = Counter([strings[i] for i in pool.tolist()])
+    draw = np.random.default_rng(stable_hash(seed, clip.clip_id, "negatives"))
+    drawn = pool[draw.integers(len(pool), size=protocol.num_random)] if len(pool) else pool
+    if protocol.duplicates == "removed":
+        counts.pop(strings[truth], None)
+        more = draw.permutation(pool)  # for what the repeats leave free
+        drawn = _once(np.concatenate([drawn, more]), strings, strings[truth])[: protocol.num_random]
+        pool = _once(pool, strings, strings[truth])
     near = similarity[pool]
     exact = np.argsort(-near, kind="stable")[: protocol.num_plausible]
     if protocol.selection == "exact" or not len(pool):
@@ -154,11 +156,6 @@ def _stored(
     else:
         chosen = np.argpartition(near, -1)[::-1][: protocol.num_plausible]
     texts = [strings[i] for i in pool.tolist()]
-    counts = Counter(texts) if protocol.duplicates == "kept" else _popular(strings, texts)
-    draw = np.random.default_rng(stable_hash(seed, clip.clip_id, "negatives"))
-    again = protocol.duplicates == "kept"
-    size = protocol.num_random if again else min(protocol.num_random, len(pool))
-    random = draw.choice(len(pool), size=size, replace=again) if len(pool) else EMPTY
     floor = near[exact[-1]] if len(exact) else 0.0
     return StoredLists(
         clip_id=clip.clip_id,
@@ -166,16 +163,10 @@ def _stored(
         truth=strings[truth],
         plausible=tuple(texts[i] for i in chosen),
         popular=tuple(text for text, _ in counts.most_common(protocol.num_popular)),
-        random=tuple(texts[i] for i in random),
+        random=tuple(strings[i] for i in drawn.tolist()),
         own_context=frozenset(clip.context),
         in_true_top=float((near[chosen] >= floor).mean()) if len(chosen) else 0.0,
     )
-
-
-def _popular(strings: Sequence[str], kept: Sequence[str]) -> Counter[str]:
-    """Frequencies in the whole recording of the strings that are left once each."""
-    wanted, totals = set(kept), Counter(strings)
-    return Counter({text: totals[text] for text in sorted(wanted)})
 
 
 def facts_of(lists: Lists, k: int) -> dict[str, float | int]:
