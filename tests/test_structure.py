@@ -60,7 +60,14 @@ def within(imported: set[str], package: str) -> set[str]:
     return {name for name in imported if name == package or name.startswith(f"{package}.")}
 
 
-OUTER = ("videochat.cli", "videochat.api", "videochat.demo", "videochat.zoo", "videochat.experiment", "videochat.benchmark.speed")
+OUTER = (
+    "videochat.cli",
+    "videochat.api",
+    "videochat.demo",
+    "videochat.zoo",
+    "videochat.experiment",
+    "videochat.benchmark.speed",
+)
 
 
 def test_imports_point_inwards() -> None:

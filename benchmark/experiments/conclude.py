@@ -104,7 +104,8 @@ def _official(reader: Reader, label: str) -> Resampled:
 def _difference(readers: Sequence[Reader], a: str, b: str) -> Json:
     """a - b in the official number, paired by clip and seed."""
     both = [reader for reader in readers if reader.has(a) and reader.has(b)]
-    parts, sums = [], 0.0
+    parts: list[Resampled] = []
+    sums: Any = 0.0
     for reader in both:
         means = []
         for task in reader.tasks:

@@ -84,7 +84,7 @@ def assess(
     names = sorted(set(material.clusters))
     clusters = np.searchsorted(np.asarray(names), np.asarray(material.clusters))
     bootstrap = Bootstrap(len(names), seed=seed)
-    rows = []
+    rows: list[Json] = []
     for name, texts in [*written.items(), *material.anchors().items()]:
         comments = Comments(name=name, texts=texts, material=material)
         figures = {metric.name: _figure(metric, comments, clusters, bootstrap) for metric in TEXT_METRICS.values()}

@@ -8,7 +8,7 @@ and is absent without them. Each function gives one value a clip, float64 (n,), 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def bleu_signature() -> str:
     return str(metric.get_signature())
 
 
-def _bleu_metric():  # type: ignore[no-untyped-def]  # a class of an optional library
+def _bleu_metric() -> Any:
     return library("sacrebleu.metrics.bleu").BLEU(lowercase=True, effective_order=False)
 
 

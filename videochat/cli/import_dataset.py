@@ -15,7 +15,8 @@ class _Form(click.Argument):
     """Checked against the registry, which is loaded only when the command runs."""
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
-        from ..sources.published.importing import STREAMS
+        from ..sources.published import importing  # noqa: F401  (registers the forms)
+        from ..sources.published.stream import STREAMS
 
         return STREAMS[value].name
 

@@ -55,7 +55,9 @@ def import_published(
         raise MissingInput(f"there is no folder {features}", fix="pass the folder that holds the .npy files")
     oddities: Counter[str] = Counter()
     with _staging(workspace.root) as folder:
-        items, facts, said = [], {}, folder / "transcripts"
+        items: list[ImportItem] = []
+        facts: dict[str, dict[str, Any]] = {}
+        said = folder / "transcripts"
         for stream in progress(_streams(declared, files, features, oddities), what=f"read {form}", unit="video"):
             if limit is not None and len(items) == limit:
                 break
