@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .corpus import Corpus, Said
 from .similarity import Similarity, WordSimilarity, similarity_of
-from .tfidf import TfIdf
+from .tfidf import TfIdf, Words, word_array
 from .truth import NO_TRUTH, draw_other_truths, draw_truths, generic_keys
 
 if TYPE_CHECKING:
@@ -60,8 +60,6 @@ class Material:
         self.protocol = protocol
         self.seed = seed
         self._train = train
-        self.train_counts: Counter[str] = train.key_counts()
-        self.generic_keys = generic_keys(self.train_counts, protocol)
         self.truths: NDArray[np.int32] = draw_truths(corpus, seed=seed)
         self.other_truths: dict[int, tuple[int, ...]] = draw_other_truths(corpus, self.truths, protocol, seed=seed)
         self.pools: dict[str, Any] = {}  # of chosen negatives, shared by sets of several K
@@ -88,14 +86,28 @@ class Material:
         return self._similarity(self)
 
     @cached_property
+    def train_counts(self) -> Counter[str]:
+        """How many comments of the training split have each key."""
+        return self._train.key_counts()
+
+    @cached_property
+    def generic_keys(self) -> frozenset[str]:
+        return generic_keys(self.train_counts, self.protocol)
+
+    @cached_property
     def tfidf(self) -> TfIdf:
         """Fitted on the comments of the training split, each a document."""
-        return TfIdf.fit_array(self._train.text_array, self._train.text_counts())
+        return TfIdf.fit_array(self._train.text_array, self._train.text_counts(), self._shared_words)
 
     @cached_property
     def word_counts(self) -> Any:
         """Word counts of every text of the corpus: CSR (len(corpus.texts), number of words)."""
-        return self.tfidf.counts_array(self.corpus.text_array)
+        return self.tfidf.counts_array(self.corpus.text_array, self._shared_words)
+
+    @cached_property
+    def _shared_words(self) -> Words | None:
+        """The words of the corpus where it is what is learnt from, too."""
+        return word_array(self.corpus.text_array) if self._train is self.corpus else None
 
     @cached_property
     def recording_counts(self) -> list[Counter[int]]:

@@ -42,7 +42,10 @@ def words(text: str) -> list[str]:
     return _ASCII_TOKEN.findall(folded) if folded.isascii() else _TOKEN.findall(folded)
 
 
-def word_array(texts: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
+Words = tuple["NDArray[np.int64]", "NDArray[np.int64]", list[str]]
+
+
+def word_array(texts: pa.Array) -> Words:
     """All words of a string array: the row and the code of each word, int64 (N,), and the words by code.
 
     The words of a row are those of `words`, repeats too, in no order.
@@ -101,16 +104,16 @@ class TfIdf:
         return cls._of(terms, seen, sum(weighted.values()))
 
     @classmethod
-    def fit_array(cls, texts: pa.Array, counts: NDArray[np.int64]) -> TfIdf:
-        """The same from a string array: texts (n,), each `counts[i]` documents."""
-        rows, codes, names = word_array(texts)
+    def fit_array(cls, texts: pa.Array, counts: NDArray[np.int64], found: Words | None = None) -> TfIdf:
+        """The same from a string array: texts (n,), each `counts[i]` documents; found: their words, if known."""
+        rows, codes, names = found or word_array(texts)
         pairs = np.sort(rows * max(1, len(names)) + codes)  # np.unique would hash millions of numbers, which is slower
         pairs = pairs[np.diff(pairs, prepend=-1) > 0]
         weights = counts[pairs // max(1, len(names))].astype(np.float64)
-        found: NDArray[np.float64] = np.bincount(pairs % max(1, len(names)), weights=weights).astype(np.float64)
+        frequencies: NDArray[np.float64] = np.bincount(pairs % max(1, len(names)), weights=weights).astype(np.float64)
         order = sorted(range(len(names)), key=names.__getitem__)
         terms = {names[code]: column for column, code in enumerate(order)}
-        return cls._of(terms, found[order], int(counts.sum()))
+        return cls._of(terms, frequencies[order], int(counts.sum()))
 
     @classmethod
     def _of(cls, terms: dict[str, int], frequencies: NDArray[np.float64], total: int) -> TfIdf:
@@ -136,11 +139,11 @@ class TfIdf:
         matrix.sum_duplicates()
         return matrix
 
-    def counts_array(self, texts: pa.Array) -> Any:
-        """`counts` of a string array (n,): the same matrix."""
+    def counts_array(self, texts: pa.Array, found: Words | None = None) -> Any:
+        """`counts` of a string array (n,): the same matrix; found: its words, if they are known."""
         from scipy.sparse import csr_matrix
 
-        rows, codes, names = word_array(texts)
+        rows, codes, names = found or word_array(texts)
         columns = np.fromiter((self._column(name) for name in names), dtype=np.int32, count=len(names))
         shape = (len(texts), len(self.idf))
         matrix = csr_matrix((np.ones(len(rows)), (rows.astype(np.int32), columns[codes])), shape=shape)
