@@ -53,7 +53,7 @@ DEFECTS = (
         "punished, one that avoids them rewarded. Mended: nothing of the own context is a negative.",
         reading="What is nearest to the joined context is the context itself.",
         shown=("tfidf", "-tfidf", "recording-frequency", MODELS),
-        sets=("cosine", "random"),
+        sets=("cosine",),
     ),
     Defect(
         switch="duplicates",
@@ -79,8 +79,8 @@ DEFECTS = (
         title="The truth stands first",
         text="The truth is candidate 0 of every clip. Alone that is harmless; with ties it decides. Mended: shuffled "
         "by a hash, ties still left to the sort.",
-        reading="Whoever scores many candidates alike loses what the first place gave: the constant scorer falls from all "
-        "to chance.",
+        reading="Whoever scores many candidates alike loses what the first place gave: the constant scorer falls from "
+        "all to chance.",
         shown=("constant", "popularity", "-popularity", "length", "tfidf", "-tfidf", MODELS),
         sets=("random",),
     ),
@@ -117,8 +117,8 @@ DEFECTS = (
         text="Fifteen comments are drawn with replacement from the context in each evaluation, unseeded: one model has "
         "as many figures as there are evaluations. Mended: the context as it was said; "
         "`sfat-released`, whose training draws five comments at each read, is trained anew without.",
-        reading="How far a figure moves from draw to draw, with nothing else changed, stands above; a model that hardly "
-        "uses its context does not move.",
+        reading="How far a figure moves from draw to draw, with nothing else changed, stands above; a model that "
+        "hardly uses its context does not move.",
         shown=("tfidf", "-tfidf", MODELS),
     ),
     Defect(
