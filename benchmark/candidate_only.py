@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -42,6 +42,13 @@ CHARACTERS = (2, 4)  # lengths of the character n-grams, within words
 STRENGTH = 1.0  # inverse of the L2 penalty, scikit-learn's default
 
 
+class Fitted(NamedTuple):
+    """A regression (scikit-learn) over some columns of the features, int32 (m,), ascending."""
+
+    columns: NDArray[np.int32]
+    regression: Any
+
+
 class CandidateOnly:
     """One logistic regression for each kind of set, fitted when it is first asked for.
 
@@ -50,7 +57,7 @@ class CandidateOnly:
 
     def __init__(self, dataset: Dataset, protocol: Protocol, train_counts: Mapping[str, int], *, seed: int) -> None:
         self.dataset, self.protocol, self.train_counts, self.seed = dataset, protocol, train_counts, seed
-        self._fitted: dict[int, dict[str, Any]] = {}
+        self._fitted: dict[int, dict[str, Fitted]] = {}
         self._features: tuple[TextTable | None, Any] = (None, None)
 
     def scores(self, kind: str, k: int, texts: TextTable) -> Floats:
@@ -67,7 +74,7 @@ class CandidateOnly:
             return np.zeros(len(texts))
         if self._features[0] is not texts:
             self._features = (texts, self.features(texts.texts, texts.keys))
-        return np.asarray(model.decision_function(self._features[1]), dtype=np.float64)
+        return np.asarray(model.regression.decision_function(self._features[1][:, model.columns]), dtype=np.float64)
 
     def features(self, texts: Sequence[str], text_keys: Sequence[str]) -> Any:
         """CSR float64 (len(texts), 2 * NUM_HASHED + 3): L2-normalised counts, log length, log words, log frequency."""
@@ -87,9 +94,10 @@ class CandidateOnly:
         ).reshape(-1, 3)
         return hstack([*(vectorizer.transform(texts) for vectorizer in hashed), csr_matrix(np.log2(1 + plain))]).tocsr()
 
-    def _fit(self, k: int) -> dict[str, Any]:
+    def _fit(self, k: int) -> dict[str, Fitted]:
         """kind -> the fitted regression; a kind without groups is left out."""
         from sklearn.linear_model import LogisticRegression
+        from threadpoolctl import threadpool_limits
 
         from .candidates import construct
 
@@ -109,7 +117,10 @@ class CandidateOnly:
                 model = LogisticRegression(C=STRENGTH, max_iter=2_000, tol=1e-3)
                 is_truth = np.array([truth for _, truth in rows])
                 weights = np.array([counts[row] for row in rows], dtype=np.float64)
-                found[kind] = model.fit(self.features(texts, keys(texts)), is_truth, sample_weight=weights)
+                features = self.features(texts, keys(texts))
+                columns = np.unique(features.indices)  # of the others the regression learns nothing
+                with threadpool_limits(limits=1):  # vectors so short that threads only wait for each other
+                    found[kind] = Fitted(columns, model.fit(features[:, columns], is_truth, sample_weight=weights))
         return found
 
     def _sample(self) -> Corpus:
