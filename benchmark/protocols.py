@@ -105,6 +105,11 @@ class Protocol:
                 f"{where}: balanced groups have one truth a clip and no mixed set",
                 fix='construction = "chosen-negatives", or max_truths = 1 and other sets',
             )
+        if self.track == "at-comment" and self.max_truths > 1:
+            raise UsageError(
+                f"{where}: at-comment has one truth a clip; another one may be in the chat before it",
+                fix='track = "context-end", or max_truths = 1',
+            )
 
     @property
     def label(self) -> str:

@@ -143,7 +143,7 @@ class Reader:
         """The columns of the clips of `part`, float64 (n, len(COLUMNS))."""
         block = self.blocks[model, condition, task.name]
         scores = score_rules.apply(self.rules[model], block, part, block.layout.gather(part))
-        counts = tie_counts(scores, part.candidates, part.truths, what=f"{model} ({condition}) on {task.name}")
+        counts = tie_counts(scores, part.candidates, part.all_truths, what=f"{model} ({condition}) on {task.name}")
         return np.stack([metric.values(counts) for metric in COLUMNS], axis=1)
 
     def mean(self, task: Task, values: Floats, *, macro: bool) -> Resampled:

@@ -281,6 +281,7 @@ def test_a_file_declares_a_protocol_and_its_digest_is_in_the_label(
         ("popular_share = 0.9", "not shares"),
         ('construction = "balanced-groups"', "balanced groups have one truth"),
         ('construction = "other"', "construction"),
+        ('track = "at-comment"', "at-comment has one truth"),
         ("= nonsense", "cannot be read"),
     ],
 )
