@@ -77,6 +77,7 @@ class VideoChatgptModel(PreTrainedModel):
     def attach(self, language_model: Any) -> VideoChatgptModel:
         """Give it the language model whose tokens the adapter makes; its own weights are frozen."""
         self._attached[:] = [language_model.eval().requires_grad_(False)]
+        assert isinstance(self.config, VideoChatgptConfig)
         self.lora.attach(language_model, self.config)
         return self
 
