@@ -112,7 +112,7 @@ def _chance(run: RunData) -> float:
     from .results import chance
 
     sets = headline_sets(run.metrics["rows"])
-    return chance(sets[0])[1] if sets else 0.0
+    return chance(run, sets[0])[1] if sets else 0.0
 
 
 def calibration_plot(run: RunData, tones: dict[str, str]) -> tuple[Markup | None, list[tuple[str, str, float]]]:

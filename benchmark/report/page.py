@@ -73,7 +73,7 @@ def render(run: RunData, workspace: Workspace, *, num_clips: int = 6, extra: Seq
         groups=results.grouped(rows),
         has_intervals=any(row.official and row.official.has_interval for row in rows),
         has_gains=any(row.gains for row in rows),
-        chance={name: results.chance(name) for name in run.sets},
+        chance={name: results.chance(run, name) for name in run.sets},
         num_of=results.num_of(run),
         headline=headline_sets(run.metrics["rows"]),
         all_metrics=results.ALL_METRICS,
@@ -174,7 +174,7 @@ def _recall_plot(run: RunData, rows: Sequence[Row], tones: dict[str, str], name:
         dots,
         title=f"R@1 on {name} with 95 % intervals, against chance",
         domain=(0.0, 1.0),
-        reference=results.chance(name)[0],
+        reference=results.chance(run, name)[0],
         reference_label="chance",
     )
     return name, chart
@@ -210,7 +210,7 @@ def _category_plots(run: RunData, rows: Sequence[Row], tones: dict[str, str]) ->
                 groups,
                 title=f"R@1 by category on {name}",
                 maximum=1.0,
-                reference=results.chance(name)[0],
+                reference=results.chance(run, name)[0],
                 reference_label="chance",
             )
             plots.append((name, chart))
