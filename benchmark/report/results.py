@@ -10,6 +10,7 @@ from typing import Any
 from ..evaluation import ALPHA, OFFICIAL
 from ..metrics import RECIPROCAL_RANK, Recall
 from ..statistics import MIN_CLUSTERS
+from ..table import golden_constant
 from .charts import number
 from .inputs import RunData
 
@@ -82,11 +83,8 @@ class Row:
 def chance(run: RunData, set_name: str) -> tuple[float, float]:
     """(R@1, MRR) of a scorer that knows nothing: what the run's constant scorer got, which counts further truths; of a
     run without one, the closed form for one truth (the set's name ends with K)."""
-    for row in run.metrics["rows"]:
-        if (row["model"], row["set"], row["stratum"]) == ("golden-constant", set_name, "all"):
-            return row["metrics"]["R@1"]["value"], row["metrics"]["MRR"]["value"]
-    k = num_candidates(set_name)
-    return Recall(1).chance(k), RECIPROCAL_RANK.chance(k)
+    found, k = golden_constant(run.metrics["rows"], set_name), num_candidates(set_name)
+    return found.get("R@1", Recall(1).chance(k)), found.get("MRR", RECIPROCAL_RANK.chance(k))
 
 
 def num_candidates(set_name: str) -> int:
