@@ -7,9 +7,7 @@ variant whose stage 1 would be the same reads it from there. Masks fall on real 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +15,12 @@ import torch
 from torch import Tensor
 
 from videochat.errors import Damaged
-from videochat.files import atomic_path, digest_file, digest_json, exclusive, read_json, write_json
+from videochat.files import atomic_path, digest_file, digest_json, read_json, write_json
 
 from .batches import pad
 from .encoder import MlmModel
 from .tokenizer import MASK, SPECIAL
-from .training import StageSettings, is_main_process, run_stage
+from .training import StageSettings, is_main_process, one_at_a_time, run_stage
 
 MASK_PROBABILITY = 0.2  # of the tokens, always replaced by [MASK], as in the released code (FACTS §1)
 IGNORED = -100
@@ -71,7 +69,7 @@ def pretrain(
 
     digest = digest_json({"format": FORMAT, "seed": seed, "settings": settings.told(), **identity})[:12]
     home = folder / f"mlm-{digest}"
-    with _one_at_a_time(home):
+    with one_at_a_time(home):
         if (known := _finished(model, home)) is not None:
             return known
 
@@ -100,16 +98,6 @@ def pretrain(
         write_json(home / "mlm.json", {**info, "sha256": digest_file(home / "model.safetensors")})
         (home / "state.safetensors").unlink(missing_ok=True)
         return result.log
-
-
-@contextmanager
-def _one_at_a_time(home: Path) -> Iterator[None]:
-    """Two models that share a stage 1 and train side by side: the second waits for the first one's result."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # the processes of one training, which meet at every step
-        yield
-    else:
-        with exclusive(home):
-            yield
 
 
 def _finished(model: MlmModel, home: Path) -> list[dict[str, object]] | None:

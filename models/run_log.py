@@ -55,7 +55,8 @@ def opened(kind: str, folder: Path, *, name: str, settings: Mapping[str, Any]) -
 
         folder.mkdir(parents=True, exist_ok=True)
         tracker = WandBTracker("videochat", name=name, dir=str(folder))
-    tracker.start()
+    if hasattr(tracker, "start"):  # older versions of Accelerate start when they are made
+        tracker.start()
     if kind == "wandb":  # TensorBoard's are in training.json, beside the curve
         tracker.store_init_configuration(dict(settings))
     token = _current.set(tracker)

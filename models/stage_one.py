@@ -42,7 +42,7 @@ def pretrain_context(
         "num_layers": config.num_context_layers,
         "dropout": config.dropout,
     }
-    keys = {comment_text(c) for clip in context.dataset.clips("train") for c in (*clip.context, *clip.responses)}
+    keys = {comment_text(comment) for comment in context.dataset.comments("train")}
     return pretrain_encoder(
         model.embedding,
         model.context_encoder,

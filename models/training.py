@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from videochat.errors import UsageError, VideochatError
-from videochat.files import atomic_path, digest_json, stable_hash
+from videochat.files import atomic_path, digest_json, exclusive, stable_hash
 from videochat.progress import progress, say
 
 from . import run_log
@@ -112,6 +112,16 @@ def is_main_process() -> bool:
     state = PartialState()
     state.wait_for_everyone()
     return bool(state.is_main_process)
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Two trainings side by side that share what is made in `folder`: the second waits for the first one's result."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # the processes of one training, which meet at every step
+        yield
+    else:
+        with exclusive(folder):
+            yield
 
 
 @contextmanager

@@ -136,7 +136,7 @@ class TrainingSettings:
 
 def trained_tokenizer(context: LoadContext, settings: TrainingSettings) -> PreTrainedTokenizerFast:
     """A byte-level BPE of the training split's chat, or the pretrained one that is named; emotes are whole tokens."""
-    comments = (c for clip in context.dataset.clips("train") for c in (*clip.context, *clip.responses))
+    comments = context.dataset.comments("train")
     if settings.tokenizer:
         return pretrained_tokenizer(settings.tokenizer, comments)
     return train_tokenizer(comments, vocab_size=settings.vocab_size)

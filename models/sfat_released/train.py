@@ -106,7 +106,7 @@ def stage_one(
     torch.manual_seed(context.seed)
     pretrained: Any = BertMlm(copy.deepcopy(model.embedding), copy.deepcopy(model.context_encoder))
     encode = collator_of(model.config, tokenizer, context).encode
-    keys = {comment_text(c) for clip in context.dataset.clips("train") for c in (*clip.context, *clip.responses)}
+    keys = {comment_text(comment) for comment in context.dataset.comments("train")}
     assert tokenizer.mask_token_id is not None
     log = mlm.pretrain(
         pretrained,

@@ -33,7 +33,7 @@ from ..batches import empty_view, pad
 from ..checkpoint import quiet
 from ..encoder import SummedLoss
 from ..examples import Example, examples_of
-from ..training import is_main_process, run_stage
+from ..training import is_main_process, one_at_a_time, run_stage
 from ..training_run import TrainingSettings, trained_tokenizer
 from .batches import Prompts
 from .config import VideoChatgptConfig
@@ -76,7 +76,6 @@ class _LanguageStage(nn.Module):
 def make(context: LoadContext, settings: TrainingSettings) -> str:
     """Train it, unless the same was made before; `mlm_*` of the settings are its epochs, batch size and rate."""
     shape = SHAPES.get(settings.size, SHAPES["small"])
-    config = VideoChatgptConfig()
     what = {
         "format": FORMAT,
         "data": context.dataset.digest,
@@ -90,9 +89,15 @@ def make(context: LoadContext, settings: TrainingSettings) -> str:
         },
     }
     name = f"{CHAT}:{digest_json(what)[:12]}"
-    home = folder(name, context.checkpoint.parent)
-    if home.is_dir():
-        return name
+    with one_at_a_time(context.checkpoint.parent):
+        home = folder(name, context.checkpoint.parent)
+        if not home.is_dir():
+            _make(name, home, shape, context, settings)
+    return name
+
+
+def _make(name: str, home: Path, shape: dict[str, Any], context: LoadContext, settings: TrainingSettings) -> None:
+    config = VideoChatgptConfig()
     clips = islice(context.dataset.clips("train"), settings.limit or None)
     examples = examples_of(clips, max_context_comments=config.max_context_comments)
     if not examples:
@@ -125,7 +130,6 @@ def make(context: LoadContext, settings: TrainingSettings) -> str:
     )
     if is_main_process():
         _write(home, model.cpu(), tokenizer)
-    return name
 
 
 @dataclasses.dataclass(frozen=True)

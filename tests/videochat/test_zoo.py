@@ -179,3 +179,13 @@ def test_all_models_train_and_rank_on_a_tiny_world(tiny_world):
     cpu_seconds = sum(o.cpu_seconds for o in result.outcomes)
     assert cpu_seconds < 600, {o.name: round(o.cpu_seconds) for o in result.outcomes}
     print(result.table(), f"\n{cpu_seconds:.0f} CPU seconds")
+
+
+@pytest.mark.slow
+def test_two_models_side_by_side_make_their_common_language_model_once(tmp_path, dummies):
+    workspace = small(tmp_path / "w", dummies)
+    names = ("video-chatgpt-style", "mllm")
+    outcomes = train_all([Job(root=str(workspace.root), name=n, seed=0, options=QUICK) for n in names], num_workers=2)
+    assert [outcome.status for outcome in outcomes] == ["trained", "trained"], outcomes
+    assert len(list((workspace.root / "checkpoints").glob("chat-lm-*"))) == 1
+    assert all((workspace.checkpoint_dir(name) / "training.json").is_file() for name in names)
