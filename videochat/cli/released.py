@@ -161,7 +161,8 @@ def bench_released(
         ]
         others = [name for name in api.SCORERS if name not in names]
         scorers = {name: scored(api.load_model(name, workspace, dataset), RELEASED) for name in others}
-        turned = [Reversed(scorers[name]) for name in ("tfidf", "popularity", "length") if name in scorers]
+        plain = {commenter.name: commenter for commenter in (*commenters, *scorers.values())}
+        turned = [Reversed(plain[name]) for name in ("tfidf", "popularity", "length")]
         path, info = rank_released(
             workspace, dataset, lists, manifest, RELEASED, [*commenters, *scorers.values(), *turned], limit=limit
         )
