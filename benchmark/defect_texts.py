@@ -128,7 +128,8 @@ DEFECTS = (
         "the ten seconds before the clip are not shown. Mended: the 30 frames that end before the answers, in training "
         "too.",
         reading="Where chat reacts within the window, the future shows what is talked about; a model that hardly looks "
-        "gains nothing by it. Text-only data has no row.",
+        "gains nothing by it. In the sample world what is asked about was shown before the answers. Text-only data has "
+        "no row.",
         shown=(MODELS,),
     ),
     Defect(

@@ -81,7 +81,7 @@ def _data(files: Sequence[Measured]) -> str:
         "\nHalf of the stored test clips are tested everywhere. The other half takes the place of as many training "
         "clips in the leaked split, so that leaked and clean models learn from equally many clips and meet one test. "
         "`classic` and `v1` are ranked on all stored test clips, or with `--limit` on the first whole groups, by the "
-        "models of the clean split."
+        "models of the clean split and their summed likelihood (`bench` would choose a score rule on dev)."
     )
     if any(measured["split_by"] == "recording" for measured in files):
         lines.append(
