@@ -130,9 +130,7 @@ def bench(
         write_weights(folder, scoring.weights)
         write_facts(folder, facts)
 
-    return write_run_folder(
-        final, info, tasks, [*found, *read, *blocks], write_more=write_more
-    )
+    return write_run_folder(final, info, tasks, [*found, *read, *blocks], write_more=write_more)
 
 
 def clip_facts(workspace: Workspace, corpus: Corpus, sets: CandidateSets, tasks: Sequence[Task]) -> ClipFacts:

@@ -179,7 +179,7 @@ def ticks(low: float, high: float) -> list[float]:
     """Four to seven round numbers in [low, high]: multiples of 1, 2, 2.5 or 5 times a power of ten."""
     span = high - low
     power = 10.0 ** math.floor(math.log10(span))
-    step = next(power * f for f in (0.1, 0.2, 0.25, 0.5, 1.0) if span / (power * f) <= 6)
+    step = next(power * f for f in (0.1, 0.2, 0.25, 0.5, 1.0, 2.0) if span / (power * f) <= 6)
     first = math.ceil(low / step - 1e-9)
     return [round(step * k, 10) for k in range(first, math.floor(high / step + 1e-9) + 1)]
 

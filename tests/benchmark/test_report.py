@@ -49,6 +49,7 @@ class Toy:
     """Knows the answer to a clip with a given skill, by its frames (looks) or by its id."""
 
     needs: frozenset[str] = frozenset()
+    checkpoint_digest = "0" * 64  # as a model that was trained
 
     def __init__(self, name: str, skill: float, answers: dict[str, str], *, looks: bool) -> None:
         self.name = name

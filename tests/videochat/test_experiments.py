@@ -103,8 +103,9 @@ def test_data_that_lack_what_is_asked_are_told(tmp_path: Path, dummies: ModuleTy
     workspace = workspace_at(tmp_path / "w", dummies)
     with pytest.raises(MissingInput, match="needs transcript"):
         run_experiment(workspace, "audio", num_seeds=1)
+    dummies.make_dataset(tmp_path / "real", simulated=False, num_channels=3, clips_per_recording=2)
     with pytest.raises(UsageError, match="simulated worlds"):
-        run_experiment(workspace, "reference-rate", num_seeds=1)
+        run_experiment(Workspace.open(tmp_path / "real"), "reference-rate", num_seeds=1)
     assert run("experiment", "pooling", "--data", workspace.root, "--dry-run", "--json") == 0
     assert json.loads(capsys.readouterr().out)["trainings"] == 18
     assert run("experiment", "poolin", "--data", workspace.root) == 2

@@ -41,11 +41,11 @@ def experiment(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Train the variants of one question, and say what the numbers allow.
+    """Ask one of the paper's questions of the data.
 
-    pooling, temperature, attention-order, context-size, audio, knowledge, reference-rate; without a name they are
-    listed. Several seeds, paired intervals over clusters and seeds, one page with plots in the workspace under
-    experiments/. Killed and run again, it goes on.
+    Trains the variants of pooling, temperature, attention-order, context-size, audio, knowledge or reference-rate, ranks
+    them, and says what the numbers allow: several seeds, paired intervals over clusters and seeds, one page with plots
+    in the workspace under experiments/. Without a name the questions are listed. Killed and run again, it goes on.
     """
     from videochat.benchmark.experiments.conclude import to_text
     from videochat.benchmark.experiments.declared import EXPERIMENTS

@@ -47,7 +47,7 @@ def import_dataset(
     limit: int | None,
     as_json: bool,
 ) -> int:
-    """Import a published data set: livechat, livebot or videoic.
+    """Import a published data set of others.
 
     LiveChat 2023 / VideoChat 2025 (JSON of clips), LiveBot (JSON lines of comments by the second), VideoIC (its folder
     data/, or processed JSON lines, also MovieLC's of that form). What the files do not tell, such as authors and, in

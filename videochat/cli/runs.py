@@ -68,7 +68,7 @@ def compare(
 @click.option("--out", type=click.Path(path_type=Path), help="A file to write (trec: a folder).  [default: stdout]")
 @example("videochat export --format latex --out table.tex\nvideochat export v1-sfat-1f0c9a2b --format trec --out trec")
 def export(data: Path, run: Path | None, form: str, out: Path | None) -> int:
-    """Write a run as a table or as data for other programs.
+    """Write a run as LaTeX, Markdown, TREC, CSV or JSON.
 
     RUN is a run folder or an id of a run of the workspace, by default the latest. latex needs booktabs alone.
     """
@@ -99,7 +99,7 @@ def export(data: Path, run: Path | None, form: str, out: Path | None) -> int:
 @json_option
 @example("videochat rescore v1-sfat-1f0c9a2b\nvideochat rescore v1-sfat-1f0c9a2b --current")
 def rescore(data: Path, run: Path | None, current: bool, as_json: bool) -> int:
-    """Compute a run's figures again from its scores, without models.
+    """Compute a run's figures again from its scores.
 
     RUN is a run folder or an id of a run of the workspace, by default the latest. --current makes a run of its own,
     on the groups of which every clip is still in the candidate sets: what is left after a takedown.
