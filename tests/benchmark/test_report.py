@@ -399,6 +399,7 @@ def test_charts_escape_names_and_stay_inside(made: tuple[Run, Workspace]) -> Non
     plot = interval_plot(dots, title='a"b', domain=(0, 1), reference=0.1, reference_label="chance")
     assert "<b>" not in plot and 'aria-label="a&#34;b"' in plot
     assert max(float(x) for x in re.findall(r'(?:cx|x1|x2)="([^"]*)"', plot)) <= 360
+    assert ticks(0, 9) == [0, 2, 4, 6, 8]
     assert ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1.0] and ticks(-0.25, 1) == [-0.25, 0, 0.25, 0.5, 0.75, 1]
     empty = timeline([], None, [], span_ms=(0, 20_000), now_ms=20_000, title="nothing")
     assert "polygon" not in empty
