@@ -49,7 +49,6 @@ class Toy:
     """Knows the answer to a clip with a given skill, by its frames (looks) or by its id."""
 
     needs: frozenset[str] = frozenset()
-    checkpoint_digest = "0" * 64  # as a model that was trained
 
     def __init__(self, name: str, skill: float, answers: dict[str, str], *, looks: bool) -> None:
         self.name = name
@@ -115,8 +114,13 @@ def make_run(
         Toy("sfat-mean", 0.3 * skill, answers, looks=dim is not None),
         Toy("sfat-text", 0.2 * skill, answers, looks=False),
     ]
-    entrants = [Entrant(commenter=toy, trained=True, summary=f"{toy.name} <b>toy</b>") for toy in toys]
-    entrants.append(Entrant(commenter=NeedsWords("needs-words", 1, answers, looks=False), trained=True))
+    entrants = [
+        Entrant(commenter=toy, trained=True, summary=f"{toy.name} <b>toy</b>", checkpoint_digest="0" * 64)
+        for toy in toys
+    ]
+    entrants.append(
+        Entrant(commenter=NeedsWords("needs-words", 1, answers, looks=False), trained=True, checkpoint_digest="0")
+    )
     sets = build_candidates(workspace, dataset, "v1", k=4)
     return bench(workspace, dataset, sets, [*entrants, Length(), Popularity()], run_id="toy"), workspace
 
