@@ -67,9 +67,14 @@ class Entrant:
         )
 
 
-def lacking(entrant: Entrant, dataset: Dataset, texts: TextTable) -> str | None:
-    """Why the entrant cannot run on this dataset, or None."""
-    provides = set(dataset.provides) - ({"text_embeddings"} if texts.embeddings is None else set())
+def lacking(entrant: Entrant, dataset: Dataset, texts: TextTable, *, at_comment: bool = False) -> str | None:
+    """Why the entrant cannot run on this dataset, or None.
+
+    at_comment: views reach into the responses, whose embeddings lie where those of the candidates do.
+    """
+    provides = set(dataset.provides) | {"candidate_embeddings"}
+    if texts.embeddings is None:
+        provides -= {"candidate_embeddings", "text_embeddings"} if at_comment else {"candidate_embeddings"}
     missing = sorted(set(entrant.commenter.needs) - provides)
     if not missing:
         return None

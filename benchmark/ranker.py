@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import videochat
-from videochat.commenter import Chooser, Commenter, TextTable
+from videochat.commenter import Chooser, Commenter
 from videochat.errors import Mismatch, MissingInput, UsageError
 from videochat.files import digest_json
 from videochat.progress import say
@@ -88,7 +88,7 @@ def bench(
     views = Views.of(workspace, dataset, sets)
     panel = Panel(dataset, sets.texts, sets.declaration, seed=workspace.settings.seed, ends=views.ends)
     blocks, checks = gate(dataset, sets, tasks, seed=seed, panel=panel)
-    rows = [_row(entrant, dataset, sets.texts) for entrant in entrants]
+    rows = [_row(entrant, dataset, sets) for entrant in entrants]
     audited = run_audits(AuditInput(workspace=workspace, dataset=dataset, sets=sets))
     checks += [*audited, *untrained_models(rows)]
     if not allow_failed_audit:
@@ -178,14 +178,14 @@ def slug_id(text: str) -> str:
     return kept[:120]
 
 
-def _row(entrant: Entrant, dataset: Dataset, texts: TextTable) -> dict[str, Any]:
+def _row(entrant: Entrant, dataset: Dataset, sets: CandidateSets) -> dict[str, Any]:
     """The entrant's line in run.json; rule, rules and text_only are filled in by the evaluation."""
     return {
         "name": entrant.name,
         "kind": entrant.kind,
         "summary": entrant.summary,
         "trained": entrant.trained,
-        "skipped": lacking(entrant, dataset, texts),
+        "skipped": lacking(entrant, dataset, sets.texts, at_comment=sets.declaration.track == "at-comment"),
         "saw_frames": "frames" in dataset.provides,
         "seed": entrant.seed,
         "checkpoint_digest": entrant.checkpoint_digest,

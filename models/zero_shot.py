@@ -24,7 +24,7 @@ class ClipZeroShot:
     """Implements `videochat.commenter.Commenter`. pooling: "mean" (cosine averaged over frames) or "max"."""
 
     name = "clip-zero-shot"
-    needs = frozenset({"frames", "text_embeddings"})
+    needs = frozenset({"frames", "candidate_embeddings"})
 
     def __init__(self, *, pooling: str = "mean") -> None:
         if pooling not in POOLINGS:

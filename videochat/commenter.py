@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from .dataset import Dataset
     from .workspace import Workspace
 
-NEEDS = frozenset({"frames", "text_embeddings", "transcript"})
+# text_embeddings: of the context comments (in the shards); candidate_embeddings: of the candidates (in their sets)
+NEEDS = frozenset({"frames", "text_embeddings", "candidate_embeddings", "transcript"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -436,3 +437,24 @@ def test_the_same_seed_gives_the_same_bytes(world):
     assert {REAL, CHAT_SWAPPED, VIDEO_SWAPPED} == {
         block.condition for block in second.blocks() if block.model == "tfidf"
     }
+
+
+def test_a_downloaded_dataset_feeds_models_that_read_context_embeddings_alone(
+    tmp_path: Path, dummies: ModuleType
+) -> None:
+    """Shards without the workspace's texts/: the context has its embeddings, the candidates have none."""
+    dataset = dummies.make_dataset(tmp_path / "w", num_channels=3, recordings_per_channel=1, clips_per_recording=12)
+    workspace = Workspace.open(tmp_path / "w")
+
+    class Reads(Constant):
+        name = "reads"
+        needs = frozenset({"frames", "text_embeddings"})
+
+    class Compares(Constant):
+        name = "compares"
+        needs = frozenset({"candidate_embeddings"})
+
+    sets = build_candidates(workspace, dataset, k=4)
+    run = bench(workspace, dataset, sets, [Reads(), Compares()], swaps=False)
+    skipped = {row["name"]: row["skipped"] for row in run.info["models"] if row["kind"] in ("model", "scorer")}
+    assert skipped == {"reads": None, "compares": "needs candidate embeddings, which this dataset does not hold"}

@@ -119,7 +119,11 @@ PLAIN = "needs = frozenset()\n    def score(self, clips, candidates, texts): ...
         (f"class A:\n    {PLAIN}", "A", "the name None"),
         (f"class A:\n    name = '../a'\n    {PLAIN}", "A", "the name '../a'"),
         (f"class A:\n    name = 'sfat'\n    {PLAIN}", "A", "of a model of the registry"),
-        ("class A:\n    name = 'a'\n    needs = {'sound'}\n    def score(self): ...\n", "A", "known are frames"),
+        (
+            "class A:\n    name = 'a'\n    needs = {'sound'}\n    def score(self): ...\n",
+            "A",
+            "known are candidate_embeddings",
+        ),
         ("x = 1\nimport no_such_module\n", "A", "mine.py, line 2 fails: ModuleNotFoundError"),
         ("class A(:\n", "A", "mine.py fails: SyntaxError"),
     ],
