@@ -106,21 +106,8 @@ def bench(
         row["scored"] = "by set" if row["name"] in scoring.by_set else "union of the sets"
         if isinstance(entrant.commenter, Asked) and not row["skipped"]:
             row["asked"] = entrant.commenter.facts()
-    info: dict[str, Any] = {
-        "protocol": sets.protocol,
-        "protocol_label": sets.declaration.label,
-        "version": sets.version,
-        "tool": videochat.__version__,
-        "format": RUN_FORMAT,
-        "simulated": dataset.simulated,
-        "split_by": dataset.split_by,
-        "data_digest": dataset.digest,
-        "sets": ordered_sets(sets),
-        "candidates": {name: part.digest for name, part in sets.items()},
-        "models": [*rows, *(entrant.row() for entrant in scored), *_house_rows()],
-        "settings": {**dict(extra or {}), "seed": seed, "swaps": swaps},
-        "part": f"first{limit}" if (limit := (extra or {}).get("limit")) else None,
-    }
+    models = [*rows, *(entrant.row() for entrant in scored), *_house_rows()]
+    info = _info(dataset, sets, models, {**dict(extra or {}), "seed": seed, "swaps": swaps})
     info["run_id"] = run_id or default_run_id(info)
     info["audit"] = [check.to_json() for check in [*checks, *scoring.checks]]
     final = workspace.runs_dir / slug_id(info["run_id"])
@@ -131,6 +118,27 @@ def bench(
         write_facts(folder, facts)
 
     return write_run_folder(final, info, tasks, [*found, *read, *blocks], write_more=write_more)
+
+
+def _info(
+    dataset: Dataset, sets: CandidateSets, models: list[dict[str, Any]], settings: dict[str, Any]
+) -> dict[str, Any]:
+    """run.json but for the run's id and its audit."""
+    return {
+        "protocol": sets.protocol,
+        "protocol_label": sets.declaration.label,
+        "version": sets.version,
+        "tool": videochat.__version__,
+        "format": RUN_FORMAT,
+        "simulated": dataset.simulated,
+        "split_by": dataset.split_by,
+        "data_digest": dataset.digest,
+        "sets": ordered_sets(sets),
+        "candidates": {name: part.digest for name, part in sets.items()},
+        "models": models,
+        "settings": settings,
+        "part": f"first{limit}" if (limit := settings.get("limit")) else None,
+    }
 
 
 def clip_facts(workspace: Workspace, corpus: Corpus, sets: CandidateSets, tasks: Sequence[Task]) -> ClipFacts:

@@ -73,7 +73,7 @@ def run_experiment(
         for seed in seeds_of(workspace, num_seeds)
         for variant in experiment.variants
     ]
-    outcomes = dict(zip(jobs, train_all(list(dict.fromkeys(jobs)), num_workers=num_workers), strict=False))
+    outcomes = dict(zip(jobs, train_all(jobs, num_workers=num_workers), strict=True))
     skipped = _skipped(experiment, jobs, outcomes)
     ranked: list[Ranked] = []
     for rate, each in worlds.items():

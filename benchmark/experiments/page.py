@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -53,128 +54,105 @@ def _tone(index: int) -> str:
     return f"m{index + 1}" if index < MAX_TONES else "plain"
 
 
-def _plots(result: Json) -> list[tuple[str, Markup]]:
-    """(caption, chart) of what the experiment has."""
-    rows = result["variants"]
-    highest = max([row["MRR"]["high"] or row["MRR"]["value"] for row in rows] + [result["chance"]])
+Plot = tuple[str, Markup]  # caption, chart
+
+
+def _plots(result: Json) -> list[Plot]:
+    """What the experiment has figures for."""
+    weighed = [(_tone(i), row) for i, row in enumerate(result["variants"]) if row["weights"]]
+    plots = [_scores(result)]
+    if result["pairs"]:
+        plots.append(_differences(result["pairs"]))
+    if weighed:
+        plots += [_evenness(weighed), _sorted_weights(weighed), _distribution(weighed)]
+    if result["axis"]:
+        plots.append(_over_axis(result))
+    return plots
+
+
+def _scores(result: Json) -> Plot:
+    rows = [(row["label"], row["MRR"]) for row in result["variants"]]
+    highest = max([figure["high"] or figure["value"] for _, figure in rows] + [result["chance"]])
+    dots = [
+        Dot(label=label, value=figure["value"], low=figure["low"], high=figure["high"], tone=_tone(i))
+        for i, (label, figure) in enumerate(rows)
+    ]
+    chart = interval_plot(
+        dots,
+        title="MRR of each variant",
+        domain=(0.0, min(1.0, highest + 0.05)),
+        reference=result["chance"],
+        reference_label="chance",
+    )
+    return "MRR, mean of the seeds, with 95 % intervals", chart
+
+
+def _differences(pairs: Sequence[Json]) -> Plot:
+    """The pairs' differences; where all have one first variant, the caption names it and the rows the others."""
+    bounds_of = (abs(row[key]) for row in pairs for key in ("value", "low", "high") if row[key] is not None)
+    reach = max(0.05, 1.1 * max(bounds_of))
+    firsts = {row["a"] for row in pairs}
+    shared = firsts.pop() if len(firsts) == 1 and len(pairs) > 1 else ""
     dots = [
         Dot(
-            label=row["label"], value=row["MRR"]["value"], low=row["MRR"]["low"], high=row["MRR"]["high"], tone=_tone(i)
+            label=f"− {row['b']}" if shared else f"{row['a']} − {row['b']}",
+            value=row["value"],
+            low=row["low"],
+            high=row["high"],
         )
-        for i, row in enumerate(rows)
+        for row in pairs
     ]
-    plots = [
-        (
-            "MRR, mean of the seeds, with 95 % intervals",
-            interval_plot(
-                dots,
-                title="MRR of each variant",
-                domain=(0.0, min(1.0, highest + 0.05)),
-                reference=result["chance"],
-                reference_label="chance",
-            ),
+    chart = interval_plot(
+        dots,
+        title="differences in MRR",
+        domain=(-reach, reach),
+        reference=0.0,
+        reference_label="no difference",
+        signed=True,
+    )
+    return f"{shared} minus the others, 95 % intervals" if shared else "Paired differences, with 95 % intervals", chart
+
+
+def _evenness(weighed: Sequence[tuple[str, Json]]) -> Plot:
+    chart = grouped_bars(
+        [(row["label"], "", [Bar(name="evenness", value=row["weights"]["evenness"], tone=t)]) for t, row in weighed],
+        title="evenness of the frame weights",
+        maximum=1.0,
+        reference=1.0,
+        reference_label="equal",
+    )
+    return "Evenness of the frame weights (1 = equal weights)", chart
+
+
+def _sorted_weights(weighed: Sequence[tuple[str, Json]]) -> Plot:
+    lines = [
+        Line(
+            label=row["label"],
+            points=[(float(rank), value) for rank, value in enumerate(row["weights"]["sorted"], start=1)],
+            tone=tone,
         )
+        for tone, row in weighed
     ]
-    if result["pairs"]:
-        reach = max(
-            max(abs(row[key]) for key in ("value", "low", "high") if row[key] is not None) for row in result["pairs"]
-        )
-        reach = max(0.05, reach * 1.1)
-        firsts = {row["a"] for row in result["pairs"]}
-        shared = firsts.pop() if len(firsts) == 1 and len(result["pairs"]) > 1 else ""
-        plots.append(
-            (
-                f"{shared} minus the others, 95 % intervals" if shared else "Paired differences, with 95 % intervals",
-                interval_plot(
-                    [
-                        Dot(
-                            label=f"− {row['b']}" if shared else f"{row['a']} − {row['b']}",
-                            value=row["value"],
-                            low=row["low"],
-                            high=row["high"],
-                        )
-                        for row in result["pairs"]
-                    ],
-                    title="differences in MRR",
-                    domain=(-reach, reach),
-                    reference=0.0,
-                    reference_label="no difference",
-                    signed=True,
-                ),
-            )
-        )
-    weighed = [(i, row) for i, row in enumerate(rows) if row["weights"]]
-    if weighed:
-        plots.append(
-            (
-                "Evenness of the frame weights (1 = equal weights)",
-                grouped_bars(
-                    [
-                        (row["label"], "", [Bar(name="evenness", value=row["weights"]["evenness"], tone=_tone(i))])
-                        for i, row in weighed
-                    ],
-                    title="evenness of the frame weights",
-                    maximum=1.0,
-                    reference=1.0,
-                    reference_label="equal",
-                ),
-            )
-        )
-        plots.append(
-            (
-                "Mean weight of the most, second … preferred frame",
-                line_plot(
-                    [
-                        Line(
-                            label=row["label"],
-                            points=[(rank + 1.0, value) for rank, value in enumerate(row["weights"]["sorted"])],
-                            tone=_tone(i),
-                        )
-                        for i, row in weighed
-                    ],
-                    title="frame weights, sorted",
-                    x_label="frame, by weight",
-                ),
-            )
-        )
-        plots.append(
-            (
-                "Share of clips whose weights are at most so even",
-                line_plot(
-                    [
-                        Line(
-                            label=row["label"],
-                            points=[
-                                (q, i / (len(row["weights"]["quantiles"]) - 1))
-                                for i, q in enumerate(row["weights"]["quantiles"])
-                            ],
-                            tone=_tone(index),
-                        )
-                        for index, row in weighed
-                    ],
-                    title="distribution of evenness",
-                    x_label="evenness",
-                    x_domain=(0.0, 1.0),
-                ),
-            )
-        )
-    if result["axis"]:
-        series: dict[str, list[tuple[float, float]]] = {}
-        for row in rows:
-            if row["x"] is not None:
-                series.setdefault(row["model"], []).append((row["x"], row["MRR"]["value"]))
-        plots.append(
-            (
-                f"MRR over the {result['axis']}",
-                line_plot(
-                    [
-                        Line(label=name, points=sorted(points), tone=_tone(i))
-                        for i, (name, points) in enumerate(series.items())
-                    ],
-                    title=f"MRR over the {result['axis']}",
-                    x_label=result["axis"],
-                    markers=True,
-                ),
-            )
-        )
-    return plots
+    chart = line_plot(lines, title="frame weights, sorted", x_label="frame, by weight")
+    return "Mean weight of the most, second … preferred frame", chart
+
+
+def _distribution(weighed: Sequence[tuple[str, Json]]) -> Plot:
+    lines = []
+    for tone, row in weighed:
+        quantiles = row["weights"]["quantiles"]
+        points = [(value, i / (len(quantiles) - 1)) for i, value in enumerate(quantiles)]
+        lines.append(Line(label=row["label"], points=points, tone=tone))
+    chart = line_plot(lines, title="distribution of evenness", x_label="evenness", x_domain=(0.0, 1.0))
+    return "Share of clips whose weights are at most so even", chart
+
+
+def _over_axis(result: Json) -> Plot:
+    """MRR over the numbers that were varied, a line a model."""
+    series: dict[str, list[tuple[float, float]]] = {}
+    for row in result["variants"]:
+        if row["x"] is not None:
+            series.setdefault(row["model"], []).append((row["x"], row["MRR"]["value"]))
+    title = f"MRR over the {result['axis']}"
+    lines = [Line(label=name, points=sorted(points), tone=_tone(i)) for i, (name, points) in enumerate(series.items())]
+    return title, line_plot(lines, title=title, x_label=result["axis"], markers=True)

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from videochat.errors import VideochatError
 from videochat.files import read_json, stable_hash
+from videochat.progress import say
 
 from ..table import headline_sets
 from .charts import Bar, Dot, grouped_bars, interval_plot
@@ -187,8 +188,9 @@ def defects(run: RunData, root: Path) -> tuple[list[Defect], Markup | None]:
     path = root / DEFECTS
     try:
         measured = read_json(path, needs=("data_digest", "rows")) if path.is_file() else None
-    except VideochatError:
-        return [], None  # the run's own figures do not depend on it
+    except VideochatError as error:
+        say(f"the defects are left out of the report: {error.what}")  # the run's own figures do not depend on them
+        return [], None
     if measured is None or measured["data_digest"] != run.info["data_digest"]:
         return [], None
     found: dict[str, list[Defect]] = {}
