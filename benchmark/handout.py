@@ -27,7 +27,7 @@ from videochat.files import write_json, write_text
 from videochat.progress import progress
 
 from .gains import Place, partners
-from .ranker import make_tasks
+from .tasks import make_tasks
 from .views import Views
 
 if TYPE_CHECKING:

@@ -35,8 +35,8 @@ from .panel import Panel
 from .runs import RUN_FORMAT, Run, write_run_folder
 from .score_entrant import ScoreEntrant
 from .scores import ScoreBlock
-from .scoring import SPLITS, Scoring, write_weights
-from .tasks import Task
+from .scoring import Scoring, write_weights
+from .tasks import Task, make_tasks, ordered_sets
 from .views import Views
 
 if TYPE_CHECKING:
@@ -147,16 +147,6 @@ def clip_facts(workspace: Workspace, corpus: Corpus, sets: CandidateSets, tasks:
     recordings = sorted({name for task in test for name in task.recording_ids.tolist()})
     context_ms = workspace.settings.geometry.context_ms
     return ClipFacts.of(corpus, test, sets.texts, context_ms=context_ms, refers=references(workspace, recordings))
-
-
-def ordered_sets(sets: CandidateSets) -> list[str]:
-    """The names in the order of the protocol's declaration (random first), smaller K first."""
-    kinds = sets.declaration.sets
-    return sorted(sets, key=lambda name: (sets[name].k, kinds.index(sets[name].kind), name))
-
-
-def make_tasks(sets: CandidateSets) -> list[Task]:
-    return [Task.of(sets[name], sets.texts, split) for name in ordered_sets(sets) for split in SPLITS]
 
 
 def gate(

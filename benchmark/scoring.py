@@ -27,14 +27,13 @@ from .gains import Place, partners, swapped
 from .metrics import BadScores
 from .runs import RUN_FORMAT
 from .scores import CHAT_SWAPPED, REAL, VIDEO_SWAPPED, ScoreBlock, collect
-from .tasks import Layout, Task
+from .tasks import SPLITS, Layout, Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from videochat.dataset import Dataset
 
-SPLITS = ("dev", "test")
 CHUNK_CLIPS = 64  # clips in memory at a time, in whole recordings
 BATCH_CLIPS = 32  # clips that a model is handed at once; no score may depend on it
 BATCH_RELATIVE = 1e-2  # bf16 noise between two batch sizes

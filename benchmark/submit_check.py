@@ -16,12 +16,12 @@ from videochat.errors import VideochatError
 
 from . import table
 from .evaluation import Entry, evaluate, headline
-from .ranker import make_tasks
 from .score_file import ScoreFile, read_score_file
 from .score_matching import Matched, match
 from .scores import REAL
 from .signature import Signature
 from .submission import Submission, check_fields, is_submission
+from .tasks import make_tasks
 
 if TYPE_CHECKING:
     from .candidate_set import CandidateSets

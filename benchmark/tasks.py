@@ -1,5 +1,6 @@
 """What is to be ranked, as arrays in a canonical order, so that no order of clips or candidates can move a digit.
 
+    tasks = make_tasks(sets)                                 # every set on dev and on test
     task = Task.of(sets["random10"], sets.texts, "test")     # rows by clip_id, candidates by id
     layout = Layout.union([task, ...])                       # each clip once, the union of its candidates
     matrix = block.score[layout.gather(task)]                # flat scores -> (n, K)
@@ -23,6 +24,10 @@ from .metrics import truth_mask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from .candidate_set import CandidateSets
+
+SPLITS = ("dev", "test")  # what is ranked; a model's score rule is chosen on dev
 
 
 class CandidateSetLike(Protocol):
@@ -211,3 +216,14 @@ class Layout:
         if not (codes[np.minimum(found, len(codes) - 1)] == wanted).all():
             raise Mismatch(f"some candidates of {task.name} have no scores", fix="bench again")
         return found.astype(np.int64)
+
+
+def ordered_sets(sets: CandidateSets) -> list[str]:
+    """The names in the order of the protocol's declaration (random first), smaller K first."""
+    kinds = sets.declaration.sets
+    return sorted(sets, key=lambda name: (sets[name].k, kinds.index(sets[name].kind), name))
+
+
+def make_tasks(sets: CandidateSets) -> list[Task]:
+    """Each set on dev and on test, in the order of `ordered_sets`."""
+    return [Task.of(sets[name], sets.texts, split) for name in ordered_sets(sets) for split in SPLITS]

@@ -14,7 +14,8 @@ from videochat.benchmark.keys import key
 from videochat.benchmark.metrics import harmonic
 from videochat.benchmark.panel import Panel
 from videochat.benchmark.protocols import PROTOCOLS
-from videochat.benchmark.ranker import bench, make_tasks
+from videochat.benchmark.ranker import bench
+from videochat.benchmark.tasks import make_tasks
 from videochat.benchmark.validation import validate_candidates
 from videochat.benchmark.views import Views, view_ends
 from videochat.build import table_of, write_dataset

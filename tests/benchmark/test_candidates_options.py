@@ -25,9 +25,9 @@ from videochat.benchmark.keys import key
 from videochat.benchmark.material import Material
 from videochat.benchmark.protocol_files import read_protocol, resolve
 from videochat.benchmark.protocols import PROTOCOLS, Protocol
-from videochat.benchmark.ranker import make_tasks
 from videochat.benchmark.runs import read_tasks, write_tasks
 from videochat.benchmark.similarity import VectorSimilarity
+from videochat.benchmark.tasks import make_tasks
 from videochat.benchmark.validation import validate_candidates
 from videochat.dataset import Dataset
 from videochat.errors import Mismatch, MissingInput, UsageError

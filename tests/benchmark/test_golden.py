@@ -15,8 +15,9 @@ from videochat.benchmark.golden import GOLDEN, expected, golden_blocks
 from videochat.benchmark.metrics import METRICS, harmonic, tie_counts
 from videochat.benchmark.panel import BLIND, CONTEXT, Panel
 from videochat.benchmark.protocols import PROTOCOLS
-from videochat.benchmark.ranker import gate, make_tasks
+from videochat.benchmark.ranker import gate
 from videochat.benchmark.scores import ScoreBlock
+from videochat.benchmark.tasks import make_tasks
 from videochat.workspace import Workspace
 
 

@@ -17,9 +17,9 @@ from videochat.benchmark.choice import Asked
 from videochat.benchmark.handout import hand_out
 from videochat.benchmark.harness import hand_to_harness, read_samples, write_scores_file
 from videochat.benchmark.metrics import BadScores
-from videochat.benchmark.ranker import make_tasks
 from videochat.benchmark.score_file import read_score_file
 from videochat.benchmark.score_matching import match
+from videochat.benchmark.tasks import make_tasks
 from videochat.commenter import view
 from videochat.errors import MissingInput, UsageError
 from videochat.workspace import Workspace

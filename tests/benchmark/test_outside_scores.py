@@ -15,12 +15,13 @@ from videochat.benchmark.baselines import Length
 from videochat.benchmark.candidates import build_candidates
 from videochat.benchmark.handout import hand_out
 from videochat.benchmark.metrics import BadScores
-from videochat.benchmark.ranker import bench, make_tasks
+from videochat.benchmark.ranker import bench
 from videochat.benchmark.runs import Run
 from videochat.benchmark.score_entrant import ScoreEntrant
 from videochat.benchmark.score_file import read_score_file
 from videochat.benchmark.score_matching import match
 from videochat.benchmark.submit_check import check_submission, describe
+from videochat.benchmark.tasks import make_tasks
 from videochat.benchmark.views import Views
 from videochat.commenter import ClipScores
 from videochat.errors import MissingInput, UsageError

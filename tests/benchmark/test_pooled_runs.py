@@ -12,9 +12,10 @@ from videochat.benchmark.candidates import build_candidates
 from videochat.benchmark.metrics import RECIPROCAL_RANK, Recall, harmonic, tie_counts
 from videochat.benchmark.panel import BLIND, BY_RECORDING, Panel
 from videochat.benchmark.protocols import PROTOCOLS
-from videochat.benchmark.ranker import bench, make_tasks
+from videochat.benchmark.ranker import bench
 from videochat.benchmark.runs import Run, rescore
 from videochat.benchmark.signature import Signature
+from videochat.benchmark.tasks import make_tasks
 from videochat.commenter import TextTable
 from videochat.workspace import Workspace
 

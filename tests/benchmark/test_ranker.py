@@ -15,8 +15,9 @@ from videochat.benchmark.candidate_set import CandidateSets
 from videochat.benchmark.candidates import build_candidates
 from videochat.benchmark.gains import Place, chat_swapped, partners, video_swapped
 from videochat.benchmark.metrics import BadScores
-from videochat.benchmark.ranker import Entrant, bench, make_tasks
+from videochat.benchmark.ranker import Entrant, bench
 from videochat.benchmark.scores import CHAT_SWAPPED, REAL, VIDEO_SWAPPED
+from videochat.benchmark.tasks import make_tasks
 from videochat.commenter import ClipScores, view
 from videochat.errors import Mismatch, MissingInput, UsageError
 from videochat.schema import Segment
