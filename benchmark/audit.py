@@ -17,7 +17,7 @@ import numpy as np
 from videochat.errors import VideochatError
 
 from .golden import GOLDEN, expected
-from .metrics import METRICS, RECIPROCAL_RANK, Metric, Recall, TieCounts, harmonic, tie_counts
+from .metrics.ranks import METRICS, RECIPROCAL_RANK, Metric, Recall, TieCounts, harmonic, tie_counts
 from .panel import BLIND, BY_RECORDING
 from .scores import ScoreBlock
 from .tasks import Task

@@ -18,7 +18,7 @@ import numpy as np
 from videochat.commenter import TextTable
 from videochat.files import digest_json
 
-from .metrics import truth_mask
+from .metrics.ranks import truth_mask
 from .protocol_files import declared_by
 from .protocols import Protocol
 

@@ -17,8 +17,8 @@ from .breakdowns import parts_of
 from .clip_facts import ClipFacts
 from .diagnostics import average_ranks, calibration, mean_correlation, standardised, tie_rate
 from .figures import ALPHA, OFFICIAL, estimate, number
-from .letters import letters_of
-from .metrics import METRICS, RECIPROCAL_RANK, Metric, Recall, tie_counts
+from .metrics.letters import letters_of
+from .metrics.ranks import METRICS, RECIPROCAL_RANK, Metric, Recall, tie_counts
 from .scores import REAL
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from videochat.errors import Mismatch, MissingInput, UsageError
 
 from . import score_rules, table
 from .evaluation import OFFICIAL, PAIRED, paired_differences
-from .metrics import RECIPROCAL_RANK, tie_counts
+from .metrics.ranks import RECIPROCAL_RANK, tie_counts
 from .runs import Run
 from .scores import REAL, ScoreBlock
 from .tasks import Task

@@ -25,8 +25,9 @@ from videochat.progress import progress, say
 
 from .baselines import Constant, Length, Popularity, Random, TfIdfToContext
 from .candidates import assemble
-from .metrics import METRICS as ALL_METRICS
-from .metrics import RECIPROCAL_RANK, Recall, tie_counts
+from .metrics.ranks import METRICS as ALL_METRICS
+from .metrics.ranks import RECIPROCAL_RANK, Recall, tie_counts
+from .metrics.statistics import Bootstrap, macro_mean
 from .protocols import PROTOCOLS
 from .released.clips import ReleasedDataset, redrawn, stored_split
 from .released.lists import StoredLists, facts_of, make_lists
@@ -34,7 +35,6 @@ from .released.protocol import RELEASED, SETS, SWITCHES, ReleasedProtocol, mende
 from .released.ranker import ReleasedRanker
 from .released.ranking import METRICS, tie_facts
 from .released.shortcuts import RecordingFrequency, Reversed
-from .statistics import Bootstrap, macro_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -25,9 +25,9 @@ from .figures import OFFICIAL as OFFICIAL
 from .figures import estimate as estimate
 from .figures import number as number
 from .joint import joint_rows
-from .metrics import METRICS, RECIPROCAL_RANK, Metric, Recall, tie_counts
+from .metrics.ranks import METRICS, RECIPROCAL_RANK, Metric, Recall, tie_counts
+from .metrics.statistics import Bootstrap, Resampled, cluster_sums, holm, macro_mean, sign_flip_p
 from .scores import CHAT_SWAPPED, REAL, VIDEO_SWAPPED, ScoreBlock
-from .statistics import Bootstrap, Resampled, cluster_sums, holm, macro_mean, sign_flip_p
 from .tasks import Task
 
 if TYPE_CHECKING:

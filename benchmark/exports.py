@@ -20,7 +20,7 @@ from videochat.registry import Registry
 
 from . import table
 from .evaluation import OFFICIAL
-from .metrics import RECIPROCAL_RANK, Recall
+from .metrics.ranks import RECIPROCAL_RANK, Recall
 from .runs import Run
 
 LATEX = {

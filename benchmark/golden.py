@@ -18,7 +18,7 @@ import numpy as np
 
 from videochat.files import stable_hash
 
-from .metrics import Metric, Recall
+from .metrics.ranks import Metric, Recall
 from .scores import REAL, ScoreBlock
 from .tasks import Layout, Task
 

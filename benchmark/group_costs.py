@@ -41,7 +41,7 @@ from .candidates import assemble
 from .corpus import Corpus
 from .groups import conflicts_of, pools
 from .material import Material
-from .metrics import Recall, tie_counts
+from .metrics.ranks import Recall, tie_counts
 from .packing import groupable, pack
 from .panel import Panel
 from .protocols import PROTOCOLS

@@ -29,7 +29,7 @@ from videochat.files import read_json, write_json, write_text
 from videochat.schema import slug
 
 from .choice import NUM_ORDERS, parse_order, position_bias, ranks_of, seeded_order, sentence
-from .metrics import BadScores
+from .metrics.ranks import BadScores
 
 FORMS = ("lmms-eval", "lm-eval")
 KINDS = ("likelihood", "choice")

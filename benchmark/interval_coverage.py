@@ -25,7 +25,7 @@ import numpy as np
 
 from videochat.files import stable_hash
 
-from .statistics import LEVEL, Bootstrap, Resampled, cluster_sums, macro_mean, sign_flip_p
+from .metrics.statistics import LEVEL, Bootstrap, Resampled, cluster_sums, macro_mean, sign_flip_p
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

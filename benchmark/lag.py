@@ -30,7 +30,7 @@ from videochat.errors import MissingInput
 from videochat.files import parquet_metadata, read_parquet, stable_hash
 from videochat.progress import progress
 
-from .statistics import MIN_CLUSTERS, NUM_SAMPLES
+from .metrics.statistics import MIN_CLUSTERS, NUM_SAMPLES
 from .text_embeddings import same_encoder
 
 if TYPE_CHECKING:

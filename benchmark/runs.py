@@ -29,7 +29,7 @@ from videochat.files import digest_json, read_json, read_parquet, unfinished, wr
 from . import score_rules, table
 from .clip_facts import ClipFacts, read_facts, write_facts
 from .evaluation import Entry, Evaluation, evaluate
-from .metrics import METRICS
+from .metrics.ranks import METRICS
 from .scores import REAL, ScoreBlock, read_scores, write_scores
 from .signature import Signature
 from .tasks import Task

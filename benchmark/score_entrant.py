@@ -14,7 +14,7 @@ from typing import Any
 from videochat.errors import UsageError
 from videochat.progress import say
 
-from .metrics import BadScores
+from .metrics.ranks import BadScores
 from .score_file import ScoreFile, read_score_file
 from .score_matching import match
 from .scores import ScoreBlock

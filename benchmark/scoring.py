@@ -24,7 +24,7 @@ from videochat.schema import Clip
 from .audit import Check
 from .entrant import Entrant
 from .gains import Place, partners, swapped
-from .metrics import BadScores
+from .metrics.ranks import BadScores
 from .runs import RUN_FORMAT
 from .scores import CHAT_SWAPPED, REAL, VIDEO_SWAPPED, ScoreBlock, collect
 from .tasks import SPLITS, Layout, Task

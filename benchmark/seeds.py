@@ -25,10 +25,10 @@ from videochat.files import stable_hash, write_json
 
 from . import score_rules
 from .evaluation import GAINS, estimate, headline, number
-from .metrics import RECIPROCAL_RANK, Recall, tie_counts
+from .metrics.ranks import RECIPROCAL_RANK, Recall, tie_counts
+from .metrics.statistics import Bootstrap, Resampled, macro_mean, satterthwaite
 from .runs import Run
 from .scores import REAL, ScoreBlock
-from .statistics import Bootstrap, Resampled, macro_mean, satterthwaite
 from .table import ABSENT, aligned, bounds, gain_cell, heading, short
 from .tasks import Task
 

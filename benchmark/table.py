@@ -12,8 +12,8 @@ from typing import Any
 
 from .choice import sentence as asked
 from .evaluation import HEADLINE_K, OFFICIAL
-from .metrics import RECIPROCAL_RANK, Recall
-from .statistics import MIN_CLUSTERS
+from .metrics.ranks import RECIPROCAL_RANK, Recall
+from .metrics.statistics import MIN_CLUSTERS
 from .wide_table import wide_parts
 
 Json = Mapping[str, Any]

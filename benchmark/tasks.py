@@ -20,7 +20,7 @@ import numpy as np
 from videochat.commenter import TextTable
 from videochat.errors import Mismatch, VideochatError
 
-from .metrics import truth_mask
+from .metrics.ranks import truth_mask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .metrics import METRICS
+from .metrics.ranks import METRICS
 from .score_rules import RULES
 
 Json = Mapping[str, Any]

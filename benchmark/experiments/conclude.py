@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..evaluation import ALPHA, estimate, number
-from ..metrics import RECIPROCAL_RANK
+from ..metrics.ranks import RECIPROCAL_RANK
+from ..metrics.statistics import MIN_CLUSTERS, Resampled, cluster_sums, holm, sign_flip_p
 from ..scores import REAL
 from ..seeds import Reader, over_seeds
-from ..statistics import MIN_CLUSTERS, Resampled, cluster_sums, holm, sign_flip_p
 from ..table import ABSENT, aligned, bounds, short
 from .declared import Experiment
 from .weights import weight_facts

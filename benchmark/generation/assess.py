@@ -15,8 +15,8 @@ import numpy as np
 from videochat.errors import UsageError
 
 from ..evaluation import number
-from ..metrics import BadScores
-from ..statistics import MIN_CLUSTERS, Bootstrap, macro_mean
+from ..metrics.ranks import BadScores
+from ..metrics.statistics import MIN_CLUSTERS, Bootstrap, macro_mean
 from ..table import aligned, short
 from .material import ANCHORS, PERSON, Comments, Material
 from .overlap import bleu_signature

@@ -20,7 +20,7 @@ from videochat.schema import slug
 from .. import table
 from ..choice import sentence
 from ..evaluation import OFFICIAL
-from ..metrics import RECIPROCAL_RANK, Recall
+from ..metrics.ranks import RECIPROCAL_RANK, Recall
 from ..report.results import UPPER_BOUNDS
 from ..runs import Run, evaluated
 

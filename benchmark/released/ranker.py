@@ -18,7 +18,7 @@ from videochat.files import stable_hash
 from videochat.schema import Clip
 
 from ..keys import keys
-from ..metrics import BadScores
+from ..metrics.ranks import BadScores
 from ..text_embeddings import text_embeddings
 from .clips import ReleasedDataset
 from .lists import StoredLists

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..metrics import MEAN_RANK, RECIPROCAL_RANK, BadScores, Metric, Recall, TieCounts
+from ..metrics.ranks import MEAN_RANK, RECIPROCAL_RANK, BadScores, Metric, Recall, TieCounts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

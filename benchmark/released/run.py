@@ -22,7 +22,7 @@ from videochat.errors import UsageError
 from videochat.files import digest_json, unfinished, write_json, write_parquet, write_text
 from videochat.progress import say
 
-from ..metrics import RECIPROCAL_RANK, Recall
+from ..metrics.ranks import RECIPROCAL_RANK, Recall
 from ..signature import Signature
 from .clips import ReleasedDataset
 from .lists import Lists

@@ -20,7 +20,7 @@ from videochat.errors import VideochatError
 from videochat.files import stable_hash
 
 from .. import score_rules
-from ..metrics import MEAN_RANK, RECIPROCAL_RANK, tie_counts
+from ..metrics.ranks import MEAN_RANK, RECIPROCAL_RANK, tie_counts
 from ..tasks import Task
 from .charts import timeline, weight_bar
 from .inputs import ClipSource, RunData

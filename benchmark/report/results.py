@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..evaluation import ALPHA, OFFICIAL
-from ..metrics import RECIPROCAL_RANK, Recall
-from ..statistics import MIN_CLUSTERS
+from ..metrics.ranks import RECIPROCAL_RANK, Recall
+from ..metrics.statistics import MIN_CLUSTERS
 from ..table import golden_constant
 from .charts import number
 from .inputs import RunData

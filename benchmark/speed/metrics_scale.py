@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..evaluation import Entry, evaluate
-from ..metrics import METRICS, RECIPROCAL_RANK, Metric, Recall, tie_counts
+from ..metrics.ranks import METRICS, RECIPROCAL_RANK, Metric, Recall, tie_counts
 from ..scores import REAL, ScoreBlock
 from ..tasks import Layout, Task
 

@@ -11,7 +11,7 @@ from videochat.benchmark.baselines import Length, TfIdfToContext
 from videochat.benchmark.candidates import build_candidates
 from videochat.benchmark.gains import chat_swapped, video_swapped
 from videochat.benchmark.keys import key
-from videochat.benchmark.metrics import harmonic
+from videochat.benchmark.metrics.ranks import harmonic
 from videochat.benchmark.panel import Panel
 from videochat.benchmark.protocols import PROTOCOLS
 from videochat.benchmark.ranker import bench

@@ -17,8 +17,8 @@ from videochat.benchmark.candidates import build_candidates
 from videochat.benchmark.clip_facts import ClipFacts, read_facts, references
 from videochat.benchmark.closer_look import letters
 from videochat.benchmark.diagnostics import average_ranks, calibration, mean_correlation, standardised, tie_rate
-from videochat.benchmark.letters import letters_of
-from videochat.benchmark.metrics import TieCounts
+from videochat.benchmark.metrics.letters import letters_of
+from videochat.benchmark.metrics.ranks import TieCounts
 from videochat.benchmark.ranker import bench
 from videochat.benchmark.runs import rescore
 from videochat.commenter import ClipScores

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from videochat.benchmark.audit import NUM_SIGMA, AuditFailed, audit, enforce
 from videochat.benchmark.candidates import build_candidates
 from videochat.benchmark.golden import GOLDEN, expected, golden_blocks
-from videochat.benchmark.metrics import METRICS, harmonic, tie_counts
+from videochat.benchmark.metrics.ranks import METRICS, harmonic, tie_counts
 from videochat.benchmark.panel import BLIND, CONTEXT, Panel
 from videochat.benchmark.protocols import PROTOCOLS
 from videochat.benchmark.ranker import gate

@@ -16,7 +16,7 @@ from videochat.benchmark.candidates import build_candidates
 from videochat.benchmark.choice import Asked
 from videochat.benchmark.handout import hand_out
 from videochat.benchmark.harness import hand_to_harness, read_samples, write_scores_file
-from videochat.benchmark.metrics import BadScores
+from videochat.benchmark.metrics.ranks import BadScores
 from videochat.benchmark.score_file import read_score_file
 from videochat.benchmark.score_matching import match
 from videochat.benchmark.tasks import make_tasks

@@ -9,7 +9,7 @@ import pytest
 
 from videochat.benchmark import interval_coverage
 from videochat.benchmark.interval_coverage import coverage, main
-from videochat.benchmark.statistics import Bootstrap, macro_mean
+from videochat.benchmark.metrics.statistics import Bootstrap, macro_mean
 
 NUM_TABLES = 400  # standard error of a share near .95: .011
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videochat.benchmark.metrics import (
+from videochat.benchmark.metrics.ranks import (
     MEAN_RANK,
     METRICS,
     RECIPROCAL_RANK,

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videochat.benchmark import several_truths
 from videochat.benchmark.golden import expected
-from videochat.benchmark.metrics import (
+from videochat.benchmark.metrics import several_truths
+from videochat.benchmark.metrics.ranks import (
     MEAN_RANK,
     METRICS,
     RECIPROCAL_RANK,

@@ -14,7 +14,7 @@ import pytest
 from videochat.benchmark.baselines import Length
 from videochat.benchmark.candidates import build_candidates
 from videochat.benchmark.handout import hand_out
-from videochat.benchmark.metrics import BadScores
+from videochat.benchmark.metrics.ranks import BadScores
 from videochat.benchmark.ranker import bench
 from videochat.benchmark.runs import Run
 from videochat.benchmark.score_entrant import ScoreEntrant

@@ -14,7 +14,7 @@ from videochat.benchmark.baselines import Constant, Length, Popularity, Random, 
 from videochat.benchmark.candidate_set import CandidateSets
 from videochat.benchmark.candidates import build_candidates
 from videochat.benchmark.gains import Place, chat_swapped, partners, video_swapped
-from videochat.benchmark.metrics import BadScores
+from videochat.benchmark.metrics.ranks import BadScores
 from videochat.benchmark.ranker import Entrant, bench
 from videochat.benchmark.scores import CHAT_SWAPPED, REAL, VIDEO_SWAPPED
 from videochat.benchmark.tasks import make_tasks

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from videochat.benchmark.baselines import Constant, TfIdfToContext
-from videochat.benchmark.metrics import BadScores
+from videochat.benchmark.metrics.ranks import BadScores
 from videochat.benchmark.released.clips import ReleasedDataset, random_clips
 from videochat.benchmark.released.files import build_lists
 from videochat.benchmark.released.lists import ChatClip, Lists, _of_recording, chat_clips, facts_of, make_lists

@@ -10,7 +10,7 @@ import pytest
 
 from videochat.benchmark.baselines import Length, Popularity, TfIdfToContext
 from videochat.benchmark.candidates import build_candidates
-from videochat.benchmark.metrics import BadScores
+from videochat.benchmark.metrics.ranks import BadScores
 from videochat.benchmark.ranker import bench
 from videochat.benchmark.runs import Run, rescore
 from videochat.benchmark.score_rules import apply, choose, offered

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from videochat.benchmark.metrics.statistics import Bootstrap, Resampled, macro_mean
 from videochat.benchmark.seeds import over_seeds
-from videochat.benchmark.statistics import Bootstrap, Resampled, macro_mean
 
 CLUSTERS, CLIPS = 12, 8
 

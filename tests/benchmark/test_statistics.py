@@ -9,13 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videochat.benchmark.statistics import (
-    Bootstrap,
-    cluster_sums,
-    holm,
-    macro_mean,
-    sign_flip_p,
-)
+from videochat.benchmark.metrics.statistics import Bootstrap, cluster_sums, holm, macro_mean, sign_flip_p
 
 
 def bootstrap_interval(values, clusters, **options):

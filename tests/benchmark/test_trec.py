@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from videochat.benchmark.metrics import RECIPROCAL_RANK, Recall, tie_counts
+from videochat.benchmark.metrics.ranks import RECIPROCAL_RANK, Recall, tie_counts
 from videochat.benchmark.tasks import Task
 from videochat.benchmark.trec import levels, qrels_lines, run_lines, write_qrels, write_run
 
