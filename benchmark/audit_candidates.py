@@ -13,8 +13,8 @@ from scipy.special import bdtrc, chdtrc
 from .audit import Check
 from .audits import AuditInput, declare
 from .candidate_set import CandidateSet
-from .corpus import Corpus
 from .metrics.ranks import truth_mask
+from .texts.corpus import Corpus
 
 MIN_EXPECTED = 5.0  # clips a place, for the chi-square to hold (Cochran 1954)
 MAX_P = 1e-6  # five sigma: an accident is no finding

@@ -10,7 +10,7 @@ from videochat.files import parquet_metadata
 
 from .audit import Check
 from .audits import AuditInput, declare
-from .text_embeddings import same_encoder
+from .texts.embeddings import same_encoder
 
 
 def _featured(given: AuditInput) -> bool:

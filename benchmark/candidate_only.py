@@ -23,9 +23,9 @@ import numpy as np
 from videochat.commenter import TextTable
 from videochat.files import stable_hash
 
-from .corpus import COLUMNS, Corpus
-from .keys import keys
 from .material import Material
+from .texts.corpus import COLUMNS, Corpus
+from .texts.keys import keys
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from videochat.workspace import Workspace
 
-    from .corpus import Corpus
+    from .texts.corpus import Corpus
 
 CLIPS, TEXTS = "clips.parquet", "texts.parquet"
 UNKNOWN = -1

@@ -38,7 +38,6 @@ from videochat.workspace import Workspace
 from .baselines import cosines
 from .candidate_set import CandidateSet, CandidateSets
 from .candidates import assemble
-from .corpus import Corpus
 from .groups import conflicts_of, pools
 from .material import Material
 from .metrics.ranks import Recall, tie_counts
@@ -46,6 +45,7 @@ from .packing import groupable, pack
 from .panel import Panel
 from .protocols import PROTOCOLS
 from .tasks import Task
+from .texts.corpus import Corpus
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -31,7 +31,7 @@ from videochat.files import parquet_metadata, read_parquet, stable_hash
 from videochat.progress import progress
 
 from .metrics.statistics import MIN_CLUSTERS, NUM_SAMPLES
-from .text_embeddings import same_encoder
+from .texts.embeddings import same_encoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

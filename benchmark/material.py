@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from .corpus import Corpus, Said
 from .similarity import Similarity, WordSimilarity, similarity_of
-from .tfidf import TfIdf, Words, word_array
+from .texts.corpus import Corpus, Said
+from .texts.tfidf import TfIdf, Words, word_array
 from .truth import NO_TRUTH, draw_other_truths, draw_truths, generic_keys
 
 if TYPE_CHECKING:

@@ -26,11 +26,11 @@ from videochat.schema import SPLITS
 
 from .baselines import cosines
 from .candidate_only import CandidateOnly
-from .corpus import Corpus
-from .keys import keys
 from .scores import REAL, ScoreBlock
 from .tasks import Layout, Task
-from .tfidf import TfIdf
+from .texts.corpus import Corpus
+from .texts.keys import keys
+from .texts.tfidf import TfIdf
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from videochat.workspace import Workspace
 
     from .candidate_set import CandidateSets
-    from .corpus import Corpus
+    from .texts.corpus import Corpus
 
 
 def bench(

@@ -22,8 +22,8 @@ from videochat.files import digest_json
 from .candidate_files import read_sets, write_sets
 from .candidate_set import CandidateSet, CandidateSets, root_digest, texts_digest
 from .candidates import FORMAT_VERSION, RANKED_SPLITS, read_manifest
-from .corpus import Corpus
 from .protocol_files import declared_by
+from .texts.corpus import Corpus
 from .truth import NO_TRUTH, draw_truths
 
 if TYPE_CHECKING:

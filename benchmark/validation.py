@@ -21,9 +21,9 @@ from videochat.workspace import Workspace
 
 from .candidate_set import CandidateSet, CandidateSets
 from .candidates import load_candidates
-from .keys import key
 from .released.files import AGAIN, KEYS, digest_of, read_lists
 from .released.protocol import RELEASED, ReleasedProtocol
+from .texts.keys import key
 
 
 def validate_candidates(workspace: Workspace) -> list[Finding]:

@@ -25,8 +25,8 @@ from videochat.commenter import ClipView, TextTable, view
 from videochat.errors import Mismatch, MissingInput
 from videochat.schema import Clip
 
-from .keys import key
-from .text_embeddings import text_embeddings
+from .texts.embeddings import text_embeddings
+from .texts.keys import key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,8 +18,8 @@ import numpy as np
 
 from videochat.files import stable_hash
 
-from ..keys import keys
 from ..table import short
+from ..texts.keys import keys
 from .weights import UNIFORM
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ def perplexity(
     """Of the references of each clip, end-of-sequence included; None for a model without likelihoods."""
     from videochat.commenter import TextTable
 
-    from ..keys import keys
+    from ..texts.keys import keys
 
     texts = sorted({text for group in references for text in group})
     rows = {text: row for row, text in enumerate(texts)}

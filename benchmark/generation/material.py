@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from videochat.errors import MissingInput
 from videochat.files import stable_hash
 
-from ..keys import key, keys
+from ..texts.keys import key, keys
 from .words import words
 
 if TYPE_CHECKING:

@@ -72,7 +72,7 @@ def copied(comments: Comments) -> NDArray[np.float64]:
 
 def popular(comments: Comments) -> NDArray[np.float64]:
     """1 where the comment is the training split's most frequent one: the generic reply."""
-    from ..keys import key
+    from ..texts.keys import key
 
     generic = key(comments.material.popular)
     return np.array([float(found == generic) for found in comments.keys])

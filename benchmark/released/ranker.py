@@ -17,9 +17,9 @@ from videochat.errors import Mismatch
 from videochat.files import stable_hash
 from videochat.schema import Clip
 
-from ..keys import keys
 from ..metrics.ranks import BadScores
-from ..text_embeddings import text_embeddings
+from ..texts.embeddings import text_embeddings
+from ..texts.keys import keys
 from .clips import ReleasedDataset
 from .lists import StoredLists
 from .protocol import SETS, ReleasedProtocol

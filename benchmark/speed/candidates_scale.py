@@ -37,9 +37,9 @@ from videochat.workspace import Workspace
 
 from ..candidates import assemble
 from ..classic import make_classic
-from ..corpus import Corpus
 from ..material import Material
 from ..protocols import PROTOCOLS
+from ..texts.corpus import Corpus
 from .full_size import NUM_RECORDINGS, full_size
 
 SIZES = (10, 100)

@@ -8,10 +8,10 @@ from collections import Counter, defaultdict
 import pytest
 
 from videochat.benchmark.classic import make_classic
-from videochat.benchmark.corpus import Corpus
-from videochat.benchmark.keys import key
 from videochat.benchmark.material import Item, Material
 from videochat.benchmark.protocols import PROTOCOLS
+from videochat.benchmark.texts.corpus import Corpus
+from videochat.benchmark.texts.keys import key
 from videochat.build import table_of
 from videochat.schema import Clip, Comment, clip_id
 

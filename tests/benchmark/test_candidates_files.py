@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from videochat.benchmark.candidates import assemble, build_candidates, describe, load_candidates, plan_candidates
-from videochat.benchmark.keys import key
 from videochat.benchmark.protocols import PROTOCOLS
+from videochat.benchmark.texts.keys import key
 from videochat.dataset import Dataset
 from videochat.errors import Mismatch, MissingInput, UsageError
 from videochat.files import write_parquet

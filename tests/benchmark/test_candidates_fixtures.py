@@ -9,7 +9,7 @@ import pytest
 
 from videochat.benchmark.candidate_set import CandidateSets
 from videochat.benchmark.candidates import build_candidates
-from videochat.benchmark.tfidf import TfIdf
+from videochat.benchmark.texts.tfidf import TfIdf
 from videochat.build import build
 from videochat.cleaning.run import clean
 from videochat.dataset import Dataset

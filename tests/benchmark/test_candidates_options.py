@@ -18,16 +18,16 @@ from videochat.benchmark.audit import audit
 from videochat.benchmark.candidate_set import CandidateSets
 from videochat.benchmark.candidates import assemble, build_candidates, load_candidates
 from videochat.benchmark.classic import make_classic
-from videochat.benchmark.corpus import Corpus
 from videochat.benchmark.evaluation import Entry, evaluate
 from videochat.benchmark.golden import golden_blocks
-from videochat.benchmark.keys import key
 from videochat.benchmark.material import Material
 from videochat.benchmark.protocol_files import read_protocol, resolve
 from videochat.benchmark.protocols import PROTOCOLS, Protocol
 from videochat.benchmark.runs import read_tasks, write_tasks
 from videochat.benchmark.similarity import VectorSimilarity
 from videochat.benchmark.tasks import make_tasks
+from videochat.benchmark.texts.corpus import Corpus
+from videochat.benchmark.texts.keys import key
 from videochat.benchmark.validation import validate_candidates
 from videochat.dataset import Dataset
 from videochat.errors import Mismatch, MissingInput, UsageError
@@ -333,7 +333,7 @@ def test_vectors_are_the_means_over_a_texts_tokens(encoder: Path) -> None:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    from videochat.benchmark.sentence_encoder import encode
+    from videochat.benchmark.texts.sentence_encoder import encode
 
     texts = ["look at the cat", "lol", "", "so nice number one", "lol"]
     found = encode(str(encoder), texts)

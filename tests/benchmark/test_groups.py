@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videochat.benchmark.corpus import Corpus
 from videochat.benchmark.groups import make_groups
-from videochat.benchmark.keys import key, num_alphanumeric
 from videochat.benchmark.material import Built, Material
 from videochat.benchmark.protocols import PROTOCOLS
+from videochat.benchmark.texts.corpus import Corpus
+from videochat.benchmark.texts.keys import key, num_alphanumeric
 from videochat.benchmark.truth import NO_TRUTH, draw_truths, eligible_responses, generic_keys
 from videochat.build import table_of
 from videochat.files import stable_hash

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videochat.benchmark.keys import fold, fold_array, key, key_array, keys, num_alphanumeric, speakable
+from videochat.benchmark.texts.keys import fold, fold_array, key, key_array, keys, num_alphanumeric, speakable
 
 CHATTY = st.text(alphabet=st.sampled_from([*"aAlLoOgGsSmM!?.,'\"()  \t19", "ß", "ﬁ", "İ", "…", "́", "«", "😂", "あ"]))
 

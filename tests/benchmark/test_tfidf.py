@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videochat.benchmark.tfidf import TfIdf, words
+from videochat.benchmark.texts.tfidf import TfIdf, words
 
 TRAIN = ["the boss is dead", "boss fight now", "so dead", "the the cat", "w w w", "W"]
 
