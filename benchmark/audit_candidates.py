@@ -12,7 +12,7 @@ from scipy.special import bdtrc, chdtrc
 
 from .audit import Check
 from .audits import AuditInput, declare
-from .candidate_set import CandidateSet
+from .candidates.sets import CandidateSet
 from .metrics.ranks import truth_mask
 from .texts.corpus import Corpus
 

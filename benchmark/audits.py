@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from videochat.dataset import Dataset
     from videochat.workspace import Workspace
 
-    from .candidate_set import CandidateSets
+    from .candidates.sets import CandidateSets
 
 GROUPS = ("splits", "candidates", "features")
 

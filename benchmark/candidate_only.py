@@ -23,7 +23,7 @@ import numpy as np
 from videochat.commenter import TextTable
 from videochat.files import stable_hash
 
-from .material import Material
+from .candidates.material import Material
 from .texts.corpus import COLUMNS, Corpus
 from .texts.keys import keys
 
@@ -99,7 +99,7 @@ class CandidateOnly:
         from sklearn.linear_model import LogisticRegression
         from threadpoolctl import threadpool_limits
 
-        from .candidates import construct
+        from .candidates.build import construct
 
         corpus = self._sample()
         if not len(corpus):

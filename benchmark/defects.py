@@ -24,7 +24,7 @@ from videochat.files import stable_hash
 from videochat.progress import progress, say
 
 from .baselines import Constant, Length, Popularity, Random, TfIdfToContext
-from .candidates import assemble
+from .candidates.build import assemble
 from .metrics.ranks import METRICS as ALL_METRICS
 from .metrics.ranks import RECIPROCAL_RANK, Recall, tie_counts
 from .metrics.statistics import Bootstrap, macro_mean

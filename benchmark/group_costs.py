@@ -36,12 +36,12 @@ from videochat.schema import SPLITS
 from videochat.workspace import Workspace
 
 from .baselines import cosines
-from .candidate_set import CandidateSet, CandidateSets
-from .candidates import assemble
-from .groups import conflicts_of, pools
-from .material import Material
+from .candidates.build import assemble
+from .candidates.groups import conflicts_of, pools
+from .candidates.material import Material
+from .candidates.packing import groupable, pack
+from .candidates.sets import CandidateSet, CandidateSets
 from .metrics.ranks import Recall, tie_counts
-from .packing import groupable, pack
 from .panel import Panel
 from .protocols import PROTOCOLS
 from .tasks import Task

@@ -26,15 +26,15 @@ from videochat.errors import MissingInput, UsageError
 from videochat.files import write_json, write_text
 from videochat.progress import progress
 
+from .candidates.views import Views
 from .gains import Place, partners
 from .tasks import make_tasks
-from .views import Views
 
 if TYPE_CHECKING:
     from videochat.dataset import Dataset
     from videochat.workspace import Workspace
 
-    from .candidate_set import CandidateSet, CandidateSets
+    from .candidates.sets import CandidateSet, CandidateSets
 
 FORMAT = 1
 FRAMES = ("reference", "npy", "jpg", "none")

@@ -41,11 +41,11 @@ class Protocol:
         the first min(generic_top, generic_share of the distinct keys), so that a small vocabulary is not all generic.
     clip_blind_at_chance: the construction proves that a scorer which ignores the clip is exactly at chance.
     track: where a model's view of a clip ends. "context-end": with the context; "at-comment": before the second in
-        which the truth was first said, with the responses until then among the chat (benchmark/views.py).
+        which the truth was first said, with the responses until then among the chat (benchmark/candidates/views.py).
     pool: whose comments are candidates: those of the clip's recording, of the recordings of its category, or of its
         whole split. Never another split's: what was never said in training would give the truth away.
     similarity: what Cosine measures by: "tfidf", "clip" (the data set's own text embeddings), or a sentence encoder,
-        a folder or a name that transformers knows (benchmark/similarity.py).
+        a folder or a name that transformers knows (benchmark/candidates/similarity.py).
     max_truths, truths_from: other responses that count as truths beside the drawn one, said in the same "second" as it
         (LiveBot) or among all "responses" of the clip; chosen negatives only.
     popular_share, similar_share: of the K candidates of kind "mixed"; the rest is random (LiveBot: 20 of 100 each).

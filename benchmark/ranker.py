@@ -26,6 +26,7 @@ from videochat.schema import slug
 from .audit import Check, audit, enforce
 from .audit_features import untrained_models
 from .audits import AuditInput, run_audits
+from .candidates.views import Views
 from .choice import Asked
 from .clip_facts import ClipFacts, references, write_facts
 from .entrant import Entrant, lacking
@@ -37,13 +38,12 @@ from .score_entrant import ScoreEntrant
 from .scores import ScoreBlock
 from .scoring import Scoring, write_weights
 from .tasks import Task, make_tasks, ordered_sets
-from .views import Views
 
 if TYPE_CHECKING:
     from videochat.dataset import Dataset
     from videochat.workspace import Workspace
 
-    from .candidate_set import CandidateSets
+    from .candidates.sets import CandidateSets
     from .texts.corpus import Corpus
 
 

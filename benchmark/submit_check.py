@@ -24,7 +24,7 @@ from .submission import Submission, check_fields, is_submission
 from .tasks import make_tasks
 
 if TYPE_CHECKING:
-    from .candidate_set import CandidateSets
+    from .candidates.sets import CandidateSets
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from .metrics.ranks import truth_mask
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .candidate_set import CandidateSets
+    from .candidates.sets import CandidateSets
 
 SPLITS = ("dev", "test")  # what is ranked; a model's score rule is chosen on dev
 

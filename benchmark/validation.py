@@ -19,8 +19,8 @@ from videochat.schema import Clip
 from videochat.validate import Finding, finding
 from videochat.workspace import Workspace
 
-from .candidate_set import CandidateSet, CandidateSets
-from .candidates import load_candidates
+from .candidates.build import load_candidates
+from .candidates.sets import CandidateSet, CandidateSets
 from .released.files import AGAIN, KEYS, digest_of, read_lists
 from .released.protocol import RELEASED, ReleasedProtocol
 from .texts.keys import key

@@ -27,7 +27,7 @@ from .user_model import is_user_model, user_entry
 from .workspace import Workspace
 
 if TYPE_CHECKING:
-    from .benchmark.candidate_set import CandidateSets
+    from .benchmark.candidates.sets import CandidateSets
     from .benchmark.runs import Run
     from .generate import Decoding
 
@@ -42,7 +42,7 @@ def candidates(dataset: Dataset, protocol: str = "v1", *, k: int | Sequence[int]
 
     Without `k` those that are there are taken, whatever their k; if there are none, the protocol's default is built.
     """
-    from .benchmark.candidates import build_candidates, load_candidates
+    from .benchmark.candidates.build import build_candidates, load_candidates
 
     workspace = Workspace.open(dataset.root)
     if k is not None:

@@ -16,10 +16,10 @@ from videochat.commenter import TextTable
 from videochat.errors import Mismatch
 from videochat.files import read_parquet
 
+from ..candidates.views import Views
 from ..runs import Run
 from ..scores import REAL, ScoreBlock
 from ..tasks import Task
-from ..views import Views
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,7 +109,7 @@ def clip_source(run: RunData, workspace: Workspace) -> ClipSource:
     """Open the clips that the run ranked. Raises MissingInput or Mismatch if the workspace does not hold those."""
     from videochat.dataset import Dataset
 
-    from ..candidates import load_candidates
+    from ..candidates.build import load_candidates
 
     dataset = Dataset.open(workspace.root)
     if dataset.digest != run.info["data_digest"]:

@@ -35,9 +35,9 @@ import numpy as np
 from videochat.dataset import Dataset
 from videochat.workspace import Workspace
 
-from ..candidates import assemble
-from ..classic import make_classic
-from ..material import Material
+from ..candidates.build import assemble
+from ..candidates.classic import make_classic
+from ..candidates.material import Material
 from ..protocols import PROTOCOLS
 from ..texts.corpus import Corpus
 from .full_size import NUM_RECORDINGS, full_size

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from videochat.benchmark.baselines import Length, TfIdfToContext
-from videochat.benchmark.candidates import build_candidates
+from videochat.benchmark.candidates.build import build_candidates
+from videochat.benchmark.candidates.views import Views, view_ends
 from videochat.benchmark.gains import chat_swapped, video_swapped
 from videochat.benchmark.metrics.ranks import harmonic
 from videochat.benchmark.panel import Panel
@@ -17,7 +18,6 @@ from videochat.benchmark.ranker import bench
 from videochat.benchmark.tasks import make_tasks
 from videochat.benchmark.texts.keys import key
 from videochat.benchmark.validation import validate_candidates
-from videochat.benchmark.views import Views, view_ends
 from videochat.build import table_of, write_dataset
 from videochat.commenter import ClipScores, view
 from videochat.dataset import Dataset

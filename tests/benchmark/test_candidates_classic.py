@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from videochat.benchmark.classic import make_classic
-from videochat.benchmark.material import Item, Material
+from videochat.benchmark.candidates.classic import make_classic
+from videochat.benchmark.candidates.material import Item, Material
 from videochat.benchmark.protocols import PROTOCOLS
 from videochat.benchmark.texts.corpus import Corpus
 from videochat.benchmark.texts.keys import key
@@ -157,7 +157,7 @@ def test_the_order_of_the_rows_changes_nothing(seed: int) -> None:
 
 def test_blocks_of_clips_change_nothing(clips: list[Clip], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = make_classic(material(clips), 10)
-    monkeypatch.setattr("videochat.benchmark.classic.BLOCK_CLIPS", 7)
+    monkeypatch.setattr("videochat.benchmark.candidates.classic.BLOCK_CLIPS", 7)
     assert make_classic(material(clips), 10) == whole
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from videochat.benchmark.candidates import assemble, build_candidates, describe, load_candidates, plan_candidates
+from videochat.benchmark.candidates.build import assemble, build_candidates, describe, load_candidates, plan_candidates
 from videochat.benchmark.protocols import PROTOCOLS
 from videochat.benchmark.texts.keys import key
 from videochat.dataset import Dataset

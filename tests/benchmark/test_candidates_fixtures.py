@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from videochat.benchmark.candidate_set import CandidateSets
-from videochat.benchmark.candidates import build_candidates
+from videochat.benchmark.candidates.build import build_candidates
+from videochat.benchmark.candidates.sets import CandidateSets
 from videochat.benchmark.texts.tfidf import TfIdf
 from videochat.build import build
 from videochat.cleaning.run import clean

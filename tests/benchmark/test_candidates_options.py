@@ -15,16 +15,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from videochat.benchmark.audit import audit
-from videochat.benchmark.candidate_set import CandidateSets
-from videochat.benchmark.candidates import assemble, build_candidates, load_candidates
-from videochat.benchmark.classic import make_classic
+from videochat.benchmark.candidates.build import assemble, build_candidates, load_candidates
+from videochat.benchmark.candidates.classic import make_classic
+from videochat.benchmark.candidates.material import Material
+from videochat.benchmark.candidates.sets import CandidateSets
+from videochat.benchmark.candidates.similarity import VectorSimilarity
 from videochat.benchmark.evaluation import Entry, evaluate
 from videochat.benchmark.golden import golden_blocks
-from videochat.benchmark.material import Material
 from videochat.benchmark.protocol_files import read_protocol, resolve
 from videochat.benchmark.protocols import PROTOCOLS, Protocol
 from videochat.benchmark.runs import read_tasks, write_tasks
-from videochat.benchmark.similarity import VectorSimilarity
 from videochat.benchmark.tasks import make_tasks
 from videochat.benchmark.texts.corpus import Corpus
 from videochat.benchmark.texts.keys import key
@@ -188,7 +188,7 @@ def test_blocks_change_nothing_in_large_pools(
     _, data, _ = world
     declared = protocol(pool="split", sets=("mixed", "cosine"), max_truths=2)
     whole = make_classic(material(data, declared), 10)
-    monkeypatch.setattr("videochat.benchmark.classic.BLOCK_CELLS", 5_000)
+    monkeypatch.setattr("videochat.benchmark.candidates.classic.BLOCK_CELLS", 5_000)
     assert make_classic(material(data, declared), 10) == whole
 
 
@@ -201,7 +201,7 @@ def test_cosine_by_vectors_takes_the_nearest_to_the_mean_of_the_context(
     corpus: Corpus = plain.corpus
     vectors = np.random.default_rng(0).standard_normal((len(corpus.texts), 16))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
-    monkeypatch.setattr("videochat.benchmark.similarity.BLOCK_TEXTS", 100)
+    monkeypatch.setattr("videochat.benchmark.candidates.similarity.BLOCK_TEXTS", 100)
     made = Material(corpus, corpus, declared, seed=0, similarity=lambda found: VectorSimilarity(found.corpus, vectors))
     wide = vectors.astype(np.float64)
     for item in make_classic(made, 10)["cosine"].items[::9]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videochat.benchmark.packing import groupable, pack
+from videochat.benchmark.candidates.packing import groupable, pack
 
 
 def tiles(num: int) -> np.ndarray:

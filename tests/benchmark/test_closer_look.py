@@ -13,7 +13,7 @@ from scipy.stats import rankdata, spearmanr
 
 from videochat.benchmark.baselines import Constant, Length, Popularity, TfIdfToContext
 from videochat.benchmark.breakdowns import parts_of
-from videochat.benchmark.candidates import build_candidates
+from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.clip_facts import ClipFacts, read_facts, references
 from videochat.benchmark.closer_look import letters
 from videochat.benchmark.diagnostics import average_ranks, calibration, mean_correlation, standardised, tie_rate

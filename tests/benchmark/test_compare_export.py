@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from videochat.benchmark.baselines import Length, Random
-from videochat.benchmark.candidates import build_candidates
+from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.compare import compare, describe
 from videochat.benchmark.entrant import Entrant
 from videochat.benchmark.exports import EXPORTS, latex_escape

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from videochat.benchmark.audit import NUM_SIGMA, AuditFailed, audit, enforce
-from videochat.benchmark.candidates import build_candidates
+from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.golden import GOLDEN, expected, golden_blocks
 from videochat.benchmark.metrics.ranks import METRICS, harmonic, tie_counts
 from videochat.benchmark.panel import BLIND, CONTEXT, Panel

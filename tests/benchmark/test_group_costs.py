@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from videochat.benchmark.candidates.material import Material
 from videochat.benchmark.group_costs import Chat, costs, neighbour_costs, to_text
-from videochat.benchmark.material import Material
 from videochat.benchmark.protocols import PROTOCOLS
 from videochat.benchmark.texts.corpus import Corpus
 from videochat.build import table_of

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videochat.benchmark.groups import make_groups
-from videochat.benchmark.material import Built, Material
+from videochat.benchmark.candidates.groups import make_groups
+from videochat.benchmark.candidates.material import Built, Material
+from videochat.benchmark.candidates.truth import NO_TRUTH, draw_truths, eligible_responses, generic_keys
 from videochat.benchmark.protocols import PROTOCOLS
 from videochat.benchmark.texts.corpus import Corpus
 from videochat.benchmark.texts.keys import key, num_alphanumeric
-from videochat.benchmark.truth import NO_TRUTH, draw_truths, eligible_responses, generic_keys
 from videochat.build import table_of
 from videochat.files import stable_hash
 from videochat.schema import Clip, Comment, clip_id
@@ -318,7 +318,7 @@ def test_a_large_pool_is_packed_in_parts_of_whole_groups(monkeypatch: pytest.Mon
     tiles = [clip(f"r{n % 7}", n, ["hello there"], ["answer " + " ".join(str(n))]) for n in range(0, 1_400, 2)]
     made = material(tiles)
     assert make_groups(made, "random", 100).left_out == {}
-    monkeypatch.setattr("videochat.benchmark.groups.MAX_PART", 250)
+    monkeypatch.setattr("videochat.benchmark.candidates.groups.MAX_PART", 250)
     built = make_groups(made, "random", 100)
     assert built.left_out == {}
     assert len(groups_of(built)) == 7

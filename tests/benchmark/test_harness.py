@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from videochat.benchmark.candidates import build_candidates
+from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.choice import Asked
 from videochat.benchmark.handout import hand_out
 from videochat.benchmark.harness import hand_to_harness, read_samples, write_scores_file

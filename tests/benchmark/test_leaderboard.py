@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from videochat.benchmark.baselines import Length, Random
-from videochat.benchmark.candidates import build_candidates
+from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.leaderboard import boards_of, build_site
 from videochat.benchmark.ranker import bench
 from videochat.benchmark.runs import Run

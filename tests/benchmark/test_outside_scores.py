@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from videochat.benchmark.baselines import Length
-from videochat.benchmark.candidates import build_candidates
+from videochat.benchmark.candidates.build import build_candidates
+from videochat.benchmark.candidates.views import Views
 from videochat.benchmark.handout import hand_out
 from videochat.benchmark.metrics.ranks import BadScores
 from videochat.benchmark.ranker import bench
@@ -22,7 +23,6 @@ from videochat.benchmark.score_file import read_score_file
 from videochat.benchmark.score_matching import match
 from videochat.benchmark.submit_check import check_submission, describe
 from videochat.benchmark.tasks import make_tasks
-from videochat.benchmark.views import Views
 from videochat.commenter import ClipScores
 from videochat.errors import MissingInput, UsageError
 from videochat.files import stable_hash

@@ -8,7 +8,7 @@ import pytest
 from videochat.benchmark.audit import audit, enforce
 from videochat.benchmark.baselines import Length, Random
 from videochat.benchmark.candidate_only import CandidateOnly
-from videochat.benchmark.candidates import build_candidates
+from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.metrics.ranks import RECIPROCAL_RANK, Recall, harmonic, tie_counts
 from videochat.benchmark.panel import BLIND, BY_RECORDING, Panel
 from videochat.benchmark.protocols import PROTOCOLS

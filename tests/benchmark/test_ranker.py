@@ -11,8 +11,8 @@ import pytest
 
 from videochat.benchmark.audit import AuditFailed
 from videochat.benchmark.baselines import Constant, Length, Popularity, Random, TfIdfToContext
-from videochat.benchmark.candidate_set import CandidateSets
-from videochat.benchmark.candidates import build_candidates
+from videochat.benchmark.candidates.build import build_candidates
+from videochat.benchmark.candidates.sets import CandidateSets
 from videochat.benchmark.gains import Place, chat_swapped, partners, video_swapped
 from videochat.benchmark.metrics.ranks import BadScores
 from videochat.benchmark.ranker import Entrant, bench

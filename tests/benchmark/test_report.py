@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from videochat.benchmark.baselines import Length, Popularity
-from videochat.benchmark.candidates import build_candidates
+from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.ranker import Entrant, bench
 from videochat.benchmark.report import write_report
 from videochat.benchmark.report.charts import Dot, interval_plot, ticks, timeline

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from videochat.benchmark.baselines import Length, Popularity, TfIdfToContext
-from videochat.benchmark.candidates import build_candidates
+from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.metrics.ranks import BadScores
 from videochat.benchmark.ranker import bench
 from videochat.benchmark.runs import Run, rescore

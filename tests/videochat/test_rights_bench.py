@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from videochat import api
-from videochat.benchmark.candidates import build_candidates, load_candidates
+from videochat.benchmark.candidates.build import build_candidates, load_candidates
 from videochat.benchmark.report import write_report
 from videochat.dataset import Dataset
 from videochat.errors import MissingInput

@@ -13,7 +13,7 @@ from ..workspace import Workspace
 from .options import data_option, emit, example, json_option
 
 if TYPE_CHECKING:
-    from ..benchmark.candidate_set import CandidateSets
+    from ..benchmark.candidates.sets import CandidateSets
     from ..benchmark.lag import Lag, Lags
 
 GROUPS = ("splits", "candidates", "features")
@@ -75,7 +75,7 @@ def _audit(workspace: Workspace, groups: tuple[str, ...], protocol: str | None, 
 
 def _sets(workspace: Workspace, dataset: Dataset, protocol: str | None, *, needed: bool) -> dict[str, CandidateSets]:
     """The frozen sets by protocol: of one, or of all that are there. Raises MissingInput if they were asked for."""
-    from ..benchmark.candidates import load_candidates
+    from ..benchmark.candidates.build import load_candidates
     from ..benchmark.protocols import PROTOCOLS
 
     if protocol is not None:

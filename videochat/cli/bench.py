@@ -28,7 +28,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..benchmark.candidate_set import CandidateSets
+    from ..benchmark.candidates.sets import CandidateSets
 
 
 class _Models(click.Option):
@@ -119,7 +119,7 @@ def candidates(
     recording, the category or the split, similar by TF-IDF, CLIP or a sentence encoder. docs/protocols.md has its
     fields.
     """
-    from videochat.benchmark.candidates import build_candidates, describe, plan_candidates
+    from videochat.benchmark.candidates.build import build_candidates, describe, plan_candidates
     from videochat.benchmark.protocol_files import resolve
 
     workspace, dataset = _opened(data)
@@ -127,7 +127,7 @@ def candidates(
     if limit is not None:
         raise UsageError("candidate sets are made whole or not at all", fix="pass --limit to `videochat bench`")
     if frozen is not None:
-        from videochat.benchmark.takedown import succeed
+        from videochat.benchmark.candidates.takedown import succeed
 
         if sizes or dry_run:
             raise UsageError("--from takes frozen sets as they are", fix="leave --k and --dry-run out")
@@ -316,7 +316,7 @@ def named_scores(files: tuple[Path, ...], names: tuple[str, ...]) -> dict[str, P
 
 def _planned_sets(workspace: Workspace, dataset: Dataset, protocol: str) -> CandidateSets:
     """The candidate sets that `bench` would rank; those that are not there yet are made in memory alone."""
-    from videochat.benchmark.candidates import assemble, load_candidates
+    from videochat.benchmark.candidates.build import assemble, load_candidates
     from videochat.benchmark.protocol_files import resolve
 
     try:

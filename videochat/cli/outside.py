@@ -15,14 +15,14 @@ from . import released
 from .options import data_option, emit, example, json_option, protocol_option
 
 if TYPE_CHECKING:
-    from ..benchmark.candidate_set import CandidateSets
+    from ..benchmark.candidates.sets import CandidateSets
 
 FORMATS = ("jsonl", "lmms-eval", "lm-eval")
 
 
 def opened_sets(data: Path, protocol: str | None) -> tuple[Workspace, Dataset, CandidateSets]:
     """The frozen sets that are there. Raises MissingInput, with the line that makes them."""
-    from videochat.benchmark.candidates import load_candidates
+    from videochat.benchmark.candidates.build import load_candidates
 
     workspace = Workspace.open(data)
     dataset = Dataset.open(workspace.root)

@@ -104,7 +104,7 @@ def rescore(data: Path, run: Path | None, current: bool, as_json: bool) -> int:
     RUN is a run folder or an id of a run of the workspace, by default the latest. --current makes a run of its own,
     on the groups of which every clip is still in the candidate sets: what is left after a takedown.
     """
-    from videochat.benchmark.candidates import load_candidates
+    from videochat.benchmark.candidates.build import load_candidates
     from videochat.benchmark.runs import Run
     from videochat.benchmark.runs import rescore as rescore_run
 

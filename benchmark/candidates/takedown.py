@@ -19,11 +19,11 @@ from videochat.commenter import TextTable
 from videochat.errors import Mismatch, MissingInput, UsageError
 from videochat.files import digest_json
 
-from .candidate_files import read_sets, write_sets
-from .candidate_set import CandidateSet, CandidateSets, root_digest, texts_digest
-from .candidates import FORMAT_VERSION, RANKED_SPLITS, read_manifest
-from .protocol_files import declared_by
-from .texts.corpus import Corpus
+from ..protocol_files import declared_by
+from ..texts.corpus import Corpus
+from .build import FORMAT_VERSION, RANKED_SPLITS, read_manifest
+from .files import read_sets, write_sets
+from .sets import CandidateSet, CandidateSets, root_digest, texts_digest
 from .truth import NO_TRUTH, draw_truths
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from videochat.dataset import Dataset
     from videochat.workspace import Workspace
 
+    from ..texts.corpus import Corpus
     from .material import Material
-    from .texts.corpus import Corpus
 
     Floats = NDArray[np.float64]
 
@@ -115,7 +115,7 @@ def similarity_of(material: Material, workspace: Workspace | None, dataset: Data
     if name == CLIP:
         found = None
         if workspace is not None and dataset is not None and "text_embeddings" in dataset.provides:
-            from .texts.embeddings import text_embeddings
+            from ..texts.embeddings import text_embeddings
 
             found = text_embeddings(workspace, dataset, corpus.texts, first_recordings(corpus))
         if found is None:
@@ -124,7 +124,7 @@ def similarity_of(material: Material, workspace: Workspace | None, dataset: Data
                 fix='run `videochat build-features` and `videochat build`, or take similarity = "tfidf"',
             )
         return VectorSimilarity(corpus, found)
-    from .texts.sentence_encoder import encode
+    from ..texts.sentence_encoder import encode
 
     return VectorSimilarity(corpus, encode(name, corpus.texts))
 
@@ -135,7 +135,7 @@ def fingerprint_of(name: str, dataset: Dataset) -> dict[str, Any]:
         return {"similarity": WORDS}
     if name == CLIP:
         return {"similarity": CLIP, "clip": dataset.manifest.get("clip_fingerprint")}
-    from .texts.sentence_encoder import fingerprint
+    from ..texts.sentence_encoder import fingerprint
 
     return {"similarity": "sentence-encoder", **fingerprint(name)}
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .protocols import PROTOCOLS
+from ..protocols import PROTOCOLS
 
 if TYPE_CHECKING:
     from videochat.dataset import Dataset
 
-    from .candidate_set import CandidateSets
+    from .sets import CandidateSets
 
 BYTES_PER_ITEM = 180  # a row of a set: ids, ten candidates with their sources, its digest; measured on real chats
 BYTES_PER_TEXT = 60

@@ -15,13 +15,13 @@ import numpy as np
 
 from videochat.files import stable_hash
 
-from .texts.keys import MIN_ALPHANUMERIC, num_alphanumeric
+from ..texts.keys import MIN_ALPHANUMERIC, num_alphanumeric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .protocols import Protocol
-    from .texts.corpus import Corpus
+    from ..protocols import Protocol
+    from ..texts.corpus import Corpus
 
 NO_TRUTH = -1
 

@@ -19,8 +19,8 @@ from videochat.errors import Mismatch
 from videochat.files import digest_file, write_json, write_parquet
 from videochat.schema import embedding_type
 
-from .candidate_set import CandidateSet, CandidateSets, item_digest, root_digest, texts_digest
-from .protocol_files import declared_by
+from ..protocol_files import declared_by
+from .sets import CandidateSet, CandidateSets, item_digest, root_digest, texts_digest
 
 MANIFEST = "manifest.json"
 SET_SCHEMA = pa.schema(

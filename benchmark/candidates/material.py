@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from ..texts.corpus import Corpus, Said
+from ..texts.tfidf import TfIdf, Words, word_array
 from .similarity import Similarity, WordSimilarity, similarity_of
-from .texts.corpus import Corpus, Said
-from .texts.tfidf import TfIdf, Words, word_array
 from .truth import NO_TRUTH, draw_other_truths, draw_truths, generic_keys
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from videochat.dataset import Dataset
     from videochat.workspace import Workspace
 
-    from .protocols import Protocol
+    from ..protocols import Protocol
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -21,15 +21,15 @@ from videochat.commenter import TextTable
 from videochat.errors import Mismatch, MissingInput
 from videochat.files import damaged, digest_json, read_json
 
-from .candidate_files import read_sets, write_sets
-from .candidate_set import CandidateSet, CandidateSets, item_digest, root_digest, texts_digest
+from ..protocol_files import declared_by, resolve
+from ..protocols import Protocol
+from ..texts.embeddings import has_embeddings, text_embeddings
+from ..texts.keys import KEY_VERSION, keys
 from .coverage import describe, plan_candidates
+from .files import read_sets, write_sets
 from .material import Built, Material
-from .protocol_files import declared_by, resolve
-from .protocols import Protocol
+from .sets import CandidateSet, CandidateSets, item_digest, root_digest, texts_digest
 from .similarity import WORDS, fingerprint_of
-from .texts.embeddings import has_embeddings, text_embeddings
-from .texts.keys import KEY_VERSION, keys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from videochat.dataset import Dataset
     from videochat.workspace import Workspace
 
-    from .texts.corpus import Corpus
+    from ..texts.corpus import Corpus
 
 __all__ = ["assemble", "build_candidates", "describe", "load_candidates", "plan_candidates", "stamp_of"]
 

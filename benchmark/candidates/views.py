@@ -25,8 +25,8 @@ from videochat.commenter import ClipView, TextTable, view
 from videochat.errors import Mismatch, MissingInput
 from videochat.schema import Clip
 
-from .texts.embeddings import text_embeddings
-from .texts.keys import key
+from ..texts.embeddings import text_embeddings
+from ..texts.keys import key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from videochat.dataset import Dataset
     from videochat.workspace import Workspace
 
-    from .candidate_set import CandidateSets
+    from .sets import CandidateSets
 
 SECOND_MS = 1_000
 RANKED_SPLITS = ("dev", "test")

@@ -18,9 +18,9 @@ import numpy as np
 from videochat.commenter import TextTable
 from videochat.files import digest_json
 
-from .metrics.ranks import truth_mask
-from .protocol_files import declared_by
-from .protocols import Protocol
+from ..metrics.ranks import truth_mask
+from ..protocol_files import declared_by
+from ..protocols import Protocol
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
