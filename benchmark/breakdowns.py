@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .clip_facts import ClipFacts
-from .tasks import Task
+from .scores.tasks import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

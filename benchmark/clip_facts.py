@@ -21,7 +21,7 @@ from videochat.errors import MissingInput
 from videochat.files import digest_json, read_parquet, write_parquet
 from videochat.sample.truth import read_truth
 
-from .tasks import Task
+from .scores.tasks import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

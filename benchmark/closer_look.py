@@ -19,7 +19,7 @@ from .diagnostics import average_ranks, calibration, mean_correlation, standardi
 from .figures import ALPHA, OFFICIAL, estimate, number
 from .metrics.letters import letters_of
 from .metrics.ranks import METRICS, RECIPROCAL_RANK, Metric, Recall, tie_counts
-from .scores import REAL
+from .scores.blocks import REAL
 
 if TYPE_CHECKING:
     from .evaluation import Evaluator

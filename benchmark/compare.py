@@ -19,12 +19,13 @@ import numpy as np
 
 from videochat.errors import Mismatch, MissingInput, UsageError
 
-from . import score_rules, table
+from . import table
 from .evaluation import OFFICIAL, PAIRED, paired_differences
 from .metrics.ranks import RECIPROCAL_RANK, tie_counts
 from .runs import Run
-from .scores import REAL, ScoreBlock
-from .tasks import Task
+from .scores import rules as score_rules
+from .scores.blocks import REAL, ScoreBlock
+from .scores.tasks import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

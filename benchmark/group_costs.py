@@ -44,7 +44,7 @@ from .candidates.sets import CandidateSet, CandidateSets
 from .metrics.ranks import Recall, tie_counts
 from .panel import Panel
 from .protocols import PROTOCOLS
-from .tasks import Task
+from .scores.tasks import Task
 from .texts.corpus import Corpus
 
 if TYPE_CHECKING:

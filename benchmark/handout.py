@@ -27,8 +27,8 @@ from videochat.files import write_json, write_text
 from videochat.progress import progress
 
 from .candidates.views import Views
-from .gains import Place, partners
-from .tasks import make_tasks
+from .scores.gains import Place, partners
+from .scores.tasks import make_tasks
 
 if TYPE_CHECKING:
     from videochat.dataset import Dataset

@@ -20,8 +20,8 @@ import numpy as np
 from videochat.files import stable_hash
 
 from .figures import estimate
-from .scores import REAL
-from .tasks import Task
+from .scores.blocks import REAL
+from .scores.tasks import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

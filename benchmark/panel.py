@@ -26,8 +26,8 @@ from videochat.schema import SPLITS
 
 from .baselines import cosines
 from .candidate_only import CandidateOnly
-from .scores import REAL, ScoreBlock
-from .tasks import Layout, Task
+from .scores.blocks import REAL, ScoreBlock
+from .scores.tasks import Layout, Task
 from .texts.corpus import Corpus
 from .texts.keys import keys
 from .texts.tfidf import TfIdf

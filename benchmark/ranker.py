@@ -35,9 +35,9 @@ from .panel import NAMES as PANEL_NAMES
 from .panel import Panel
 from .runs import RUN_FORMAT, Run, write_run_folder
 from .score_entrant import ScoreEntrant
-from .scores import ScoreBlock
+from .scores.blocks import ScoreBlock
+from .scores.tasks import Task, make_tasks, ordered_sets
 from .scoring import Scoring, write_weights
-from .tasks import Task, make_tasks, ordered_sets
 
 if TYPE_CHECKING:
     from videochat.dataset import Dataset

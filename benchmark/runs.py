@@ -26,13 +26,14 @@ import numpy as np
 from videochat.errors import MissingInput
 from videochat.files import digest_json, read_json, read_parquet, unfinished, write_json, write_parquet, write_text
 
-from . import score_rules, table
+from . import table
 from .clip_facts import ClipFacts, read_facts, write_facts
 from .evaluation import Entry, Evaluation, evaluate
 from .metrics.ranks import METRICS
-from .scores import REAL, ScoreBlock, read_scores, write_scores
+from .scores import rules as score_rules
+from .scores.blocks import REAL, ScoreBlock, read_scores, write_scores
+from .scores.tasks import Task
 from .signature import Signature
-from .tasks import Task
 from .trec import write_qrels, write_run
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from videochat.progress import say
 from .metrics.ranks import BadScores
 from .score_file import ScoreFile, read_score_file
 from .score_matching import match
-from .scores import ScoreBlock
+from .scores.blocks import ScoreBlock
+from .scores.tasks import Task
 from .submission import Submission, is_submission
-from .tasks import Task
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

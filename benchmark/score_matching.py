@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .score_file import ScoreFile
-from .scores import CONDITIONS, REAL, ScoreBlock
-from .tasks import Layout, Task
+from .scores.blocks import CONDITIONS, REAL, ScoreBlock
+from .scores.tasks import Layout, Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -23,11 +23,11 @@ from videochat.schema import Clip
 
 from .audit import Check
 from .entrant import Entrant
-from .gains import Place, partners, swapped
 from .metrics.ranks import BadScores
 from .runs import RUN_FORMAT
-from .scores import CHAT_SWAPPED, REAL, VIDEO_SWAPPED, ScoreBlock, collect
-from .tasks import SPLITS, Layout, Task
+from .scores.blocks import CHAT_SWAPPED, REAL, VIDEO_SWAPPED, ScoreBlock, collect
+from .scores.gains import Place, partners, swapped
+from .scores.tasks import SPLITS, Layout, Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

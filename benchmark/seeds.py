@@ -23,14 +23,14 @@ import numpy as np
 from videochat.errors import Mismatch
 from videochat.files import stable_hash, write_json
 
-from . import score_rules
 from .evaluation import GAINS, estimate, headline, number
 from .metrics.ranks import RECIPROCAL_RANK, Recall, tie_counts
 from .metrics.statistics import Bootstrap, Resampled, macro_mean, satterthwaite
 from .runs import Run
-from .scores import REAL, ScoreBlock
+from .scores import rules as score_rules
+from .scores.blocks import REAL, ScoreBlock
+from .scores.tasks import Task
 from .table import ABSENT, aligned, bounds, gain_cell, heading, short
-from .tasks import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

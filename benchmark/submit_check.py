@@ -18,10 +18,10 @@ from . import table
 from .evaluation import Entry, evaluate, headline
 from .score_file import ScoreFile, read_score_file
 from .score_matching import Matched, match
-from .scores import REAL
+from .scores.blocks import REAL
+from .scores.tasks import make_tasks
 from .signature import Signature
 from .submission import Submission, check_fields, is_submission
-from .tasks import make_tasks
 
 if TYPE_CHECKING:
     from .candidates.sets import CandidateSets

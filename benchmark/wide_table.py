@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .metrics.ranks import METRICS
-from .score_rules import RULES
+from .scores.rules import RULES
 
 Json = Mapping[str, Any]
 

@@ -16,7 +16,7 @@ import numpy as np
 from ..evaluation import ALPHA, estimate, number
 from ..metrics.ranks import RECIPROCAL_RANK
 from ..metrics.statistics import MIN_CLUSTERS, Resampled, cluster_sums, holm, sign_flip_p
-from ..scores import REAL
+from ..scores.blocks import REAL
 from ..seeds import Reader, over_seeds
 from ..table import ABSENT, aligned, bounds, short
 from .declared import Experiment

@@ -19,9 +19,9 @@ from videochat.commenter import ClipView, TextTable
 from videochat.errors import VideochatError
 from videochat.files import stable_hash
 
-from .. import score_rules
 from ..metrics.ranks import MEAN_RANK, RECIPROCAL_RANK, tie_counts
-from ..tasks import Task
+from ..scores import rules as score_rules
+from ..scores.tasks import Task
 from .charts import timeline, weight_bar
 from .inputs import ClipSource, RunData
 from .thumbnails import thumbnails

@@ -18,8 +18,8 @@ from videochat.files import read_parquet
 
 from ..candidates.views import Views
 from ..runs import Run
-from ..scores import REAL, ScoreBlock
-from ..tasks import Task
+from ..scores.blocks import REAL, ScoreBlock
+from ..scores.tasks import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

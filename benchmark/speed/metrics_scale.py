@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from ..evaluation import Entry, evaluate
 from ..metrics.ranks import METRICS, RECIPROCAL_RANK, Metric, Recall, tie_counts
-from ..scores import REAL, ScoreBlock
-from ..tasks import Layout, Task
+from ..scores.blocks import REAL, ScoreBlock
+from ..scores.tasks import Layout, Task
 
 NUM_CLIPS, NUM_CANDIDATES, NUM_MODELS = 5_000, 100, 12
 NUM_CLUSTERS, NUM_CATEGORIES, NUM_TEXTS = 400, 11, 60_000

@@ -10,12 +10,12 @@ import pytest
 from videochat.benchmark.baselines import Length, TfIdfToContext
 from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.candidates.views import Views, view_ends
-from videochat.benchmark.gains import chat_swapped, video_swapped
 from videochat.benchmark.metrics.ranks import harmonic
 from videochat.benchmark.panel import Panel
 from videochat.benchmark.protocols import PROTOCOLS
 from videochat.benchmark.ranker import bench
-from videochat.benchmark.tasks import make_tasks
+from videochat.benchmark.scores.gains import chat_swapped, video_swapped
+from videochat.benchmark.scores.tasks import make_tasks
 from videochat.benchmark.texts.keys import key
 from videochat.benchmark.validation import validate_candidates
 from videochat.build import table_of, write_dataset

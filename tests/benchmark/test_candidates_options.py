@@ -25,7 +25,7 @@ from videochat.benchmark.golden import golden_blocks
 from videochat.benchmark.protocol_files import read_protocol, resolve
 from videochat.benchmark.protocols import PROTOCOLS, Protocol
 from videochat.benchmark.runs import read_tasks, write_tasks
-from videochat.benchmark.tasks import make_tasks
+from videochat.benchmark.scores.tasks import make_tasks
 from videochat.benchmark.texts.corpus import Corpus
 from videochat.benchmark.texts.keys import key
 from videochat.benchmark.validation import validate_candidates

@@ -16,8 +16,8 @@ from videochat.benchmark.metrics.ranks import METRICS, harmonic, tie_counts
 from videochat.benchmark.panel import BLIND, CONTEXT, Panel
 from videochat.benchmark.protocols import PROTOCOLS
 from videochat.benchmark.ranker import gate
-from videochat.benchmark.scores import ScoreBlock
-from videochat.benchmark.tasks import make_tasks
+from videochat.benchmark.scores.blocks import ScoreBlock
+from videochat.benchmark.scores.tasks import make_tasks
 from videochat.workspace import Workspace
 
 

@@ -19,7 +19,7 @@ from videochat.benchmark.harness import hand_to_harness, read_samples, write_sco
 from videochat.benchmark.metrics.ranks import BadScores
 from videochat.benchmark.score_file import read_score_file
 from videochat.benchmark.score_matching import match
-from videochat.benchmark.tasks import make_tasks
+from videochat.benchmark.scores.tasks import make_tasks
 from videochat.commenter import view
 from videochat.errors import MissingInput, UsageError
 from videochat.workspace import Workspace

@@ -9,8 +9,8 @@ import pytest
 
 from videochat.benchmark.evaluation import Entry, evaluate
 from videochat.benchmark.joint import balanced_groups, column
-from videochat.benchmark.scores import REAL, ScoreBlock
-from videochat.benchmark.tasks import Layout, Task
+from videochat.benchmark.scores.blocks import REAL, ScoreBlock
+from videochat.benchmark.scores.tasks import Layout, Task
 
 
 def task_of(num_groups: int, k: int, *, seed: int = 0) -> Task:

@@ -21,8 +21,8 @@ from videochat.benchmark.runs import Run
 from videochat.benchmark.score_entrant import ScoreEntrant
 from videochat.benchmark.score_file import read_score_file
 from videochat.benchmark.score_matching import match
+from videochat.benchmark.scores.tasks import make_tasks
 from videochat.benchmark.submit_check import check_submission, describe
-from videochat.benchmark.tasks import make_tasks
 from videochat.commenter import ClipScores
 from videochat.errors import MissingInput, UsageError
 from videochat.files import stable_hash

@@ -14,8 +14,8 @@ from videochat.benchmark.panel import BLIND, BY_RECORDING, Panel
 from videochat.benchmark.protocols import PROTOCOLS
 from videochat.benchmark.ranker import bench
 from videochat.benchmark.runs import Run, rescore
+from videochat.benchmark.scores.tasks import make_tasks
 from videochat.benchmark.signature import Signature
-from videochat.benchmark.tasks import make_tasks
 from videochat.commenter import TextTable
 from videochat.workspace import Workspace
 

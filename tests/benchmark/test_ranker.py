@@ -13,11 +13,11 @@ from videochat.benchmark.audit import AuditFailed
 from videochat.benchmark.baselines import Constant, Length, Popularity, Random, TfIdfToContext
 from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.candidates.sets import CandidateSets
-from videochat.benchmark.gains import Place, chat_swapped, partners, video_swapped
 from videochat.benchmark.metrics.ranks import BadScores
 from videochat.benchmark.ranker import Entrant, bench
-from videochat.benchmark.scores import CHAT_SWAPPED, REAL, VIDEO_SWAPPED
-from videochat.benchmark.tasks import make_tasks
+from videochat.benchmark.scores.blocks import CHAT_SWAPPED, REAL, VIDEO_SWAPPED
+from videochat.benchmark.scores.gains import Place, chat_swapped, partners, video_swapped
+from videochat.benchmark.scores.tasks import make_tasks
 from videochat.commenter import ClipScores, view
 from videochat.errors import Mismatch, MissingInput, UsageError
 from videochat.schema import Segment

@@ -13,11 +13,11 @@ from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.metrics.ranks import BadScores
 from videochat.benchmark.ranker import bench
 from videochat.benchmark.runs import Run, rescore
-from videochat.benchmark.score_rules import apply, choose, offered
-from videochat.benchmark.scores import ScoreBlock, collect, read_scores, write_scores
+from videochat.benchmark.scores.blocks import ScoreBlock, collect, read_scores, write_scores
+from videochat.benchmark.scores.rules import apply, choose, offered
+from videochat.benchmark.scores.tasks import Layout
 from videochat.benchmark.signature import Signature
 from videochat.benchmark.table import short
-from videochat.benchmark.tasks import Layout
 from videochat.commenter import ClipScores
 from videochat.errors import Mismatch, MissingInput, UsageError
 from videochat.workspace import Workspace

@@ -128,8 +128,8 @@ def test_figures_of_5000_clips_of_100_candidates_and_12_models_take_seconds():
 
     from videochat.benchmark.clip_facts import ClipFacts
     from videochat.benchmark.evaluation import Entry, evaluate
-    from videochat.benchmark.scores import ScoreBlock
-    from videochat.benchmark.tasks import Layout, Task
+    from videochat.benchmark.scores.blocks import ScoreBlock
+    from videochat.benchmark.scores.tasks import Layout, Task
 
     random, num, k = np.random.default_rng(0), 5000, 100
     ids = np.array([f"clip{i:06}" for i in range(num)])

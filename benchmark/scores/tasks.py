@@ -20,12 +20,12 @@ import numpy as np
 from videochat.commenter import TextTable
 from videochat.errors import Mismatch, VideochatError
 
-from .metrics.ranks import truth_mask
+from ..metrics.ranks import truth_mask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .candidates.sets import CandidateSets
+    from ..candidates.sets import CandidateSets
 
 SPLITS = ("dev", "test")  # what is ranked; a model's score rule is chosen on dev
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .scores import ScoreBlock
+from .blocks import ScoreBlock
 from .tasks import Task
 
 if TYPE_CHECKING:

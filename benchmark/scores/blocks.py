@@ -19,7 +19,7 @@ from videochat.commenter import ClipScores
 from videochat.errors import MissingInput
 from videochat.files import read_parquet, write_parquet
 
-from .metrics.ranks import BadScores
+from ..metrics.ranks import BadScores
 from .tasks import Layout, Task
 
 if TYPE_CHECKING:
