@@ -16,9 +16,9 @@ import numpy as np
 
 from videochat.errors import VideochatError
 
-from .golden import GOLDEN, expected
 from .metrics.ranks import METRICS, RECIPROCAL_RANK, Metric, Recall, TieCounts, harmonic, tie_counts
-from .panel import BLIND, BY_RECORDING
+from .scorers.golden import GOLDEN, expected
+from .scorers.panel import BLIND, BY_RECORDING
 from .scores.blocks import ScoreBlock
 from .scores.tasks import Task
 

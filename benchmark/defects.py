@@ -23,7 +23,6 @@ from videochat.errors import UsageError
 from videochat.files import stable_hash
 from videochat.progress import progress, say
 
-from .baselines import Constant, Length, Popularity, Random, TfIdfToContext
 from .candidates.build import assemble
 from .metrics.ranks import METRICS as ALL_METRICS
 from .metrics.ranks import RECIPROCAL_RANK, Recall, tie_counts
@@ -35,6 +34,7 @@ from .released.protocol import RELEASED, SETS, SWITCHES, ReleasedProtocol, mende
 from .released.ranker import ReleasedRanker
 from .released.ranking import METRICS, tie_facts
 from .released.shortcuts import RecordingFrequency, Reversed
+from .scorers.baselines import Constant, Length, Popularity, Random, TfIdfToContext
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -35,15 +35,15 @@ from videochat.dataset import Dataset
 from videochat.schema import SPLITS
 from videochat.workspace import Workspace
 
-from .baselines import cosines
 from .candidates.build import assemble
 from .candidates.groups import conflicts_of, pools
 from .candidates.material import Material
 from .candidates.packing import groupable, pack
 from .candidates.sets import CandidateSet, CandidateSets
 from .metrics.ranks import Recall, tie_counts
-from .panel import Panel
 from .protocols import PROTOCOLS
+from .scorers.baselines import cosines
+from .scorers.panel import Panel
 from .scores.tasks import Task
 from .texts.corpus import Corpus
 

@@ -27,14 +27,14 @@ from .audit import Check, audit, enforce
 from .audit_features import untrained_models
 from .audits import AuditInput, run_audits
 from .candidates.views import Views
-from .choice import Asked
 from .clip_facts import ClipFacts, references, write_facts
-from .entrant import Entrant, lacking
-from .golden import GOLDEN, golden_blocks
-from .panel import NAMES as PANEL_NAMES
-from .panel import Panel
 from .runs import RUN_FORMAT, Run, write_run_folder
 from .score_entrant import ScoreEntrant
+from .scorers.choice import Asked
+from .scorers.entrant import Entrant, lacking
+from .scorers.golden import GOLDEN, golden_blocks
+from .scorers.panel import NAMES as PANEL_NAMES
+from .scorers.panel import Panel
 from .scores.blocks import ScoreBlock
 from .scores.tasks import Task, make_tasks, ordered_sets
 from .scoring import Scoring, write_weights

@@ -22,9 +22,9 @@ from videochat.progress import progress, say
 from videochat.schema import Clip
 
 from .audit import Check
-from .entrant import Entrant
 from .metrics.ranks import BadScores
 from .runs import RUN_FORMAT
+from .scorers.entrant import Entrant
 from .scores.blocks import CHAT_SWAPPED, REAL, VIDEO_SWAPPED, ScoreBlock, collect
 from .scores.gains import Place, partners, swapped
 from .scores.tasks import SPLITS, Layout, Task

@@ -74,9 +74,9 @@ def evaluate(
     ("seed", ...). limit: clips of each split (for a try).
     allow_failed_audit: rank although a golden scorer or a shortcut is off; the table then says so.
     """
-    from .benchmark.entrant import Entrant
     from .benchmark.ranker import bench
     from .benchmark.score_entrant import ScoreEntrant
+    from .benchmark.scorers.entrant import Entrant
 
     if scores and limit is not None:
         raise UsageError("a scores file is ranked whole", fix="leave --limit out")
@@ -170,7 +170,7 @@ SCORERS = ("random", "constant", "length", "popularity", "tfidf")  # ranked besi
 
 def catalog() -> Mapping[str, ModelEntry]:
     """All models and scorers by name, in the order they are printed."""
-    for module in ("videochat.benchmark.baselines", "videochat.models.catalog", "videochat.sample.ceiling"):
+    for module in ("videochat.benchmark.scorers.baselines", "videochat.models.catalog", "videochat.sample.ceiling"):
         importlib.import_module(module)  # each registers what it holds
     return MODELS
 

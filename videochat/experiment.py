@@ -163,8 +163,8 @@ def _rank(
     seed: int,
     device: str,
 ) -> Any:
-    from .benchmark.entrant import Entrant
     from .benchmark.ranker import bench
+    from .benchmark.scorers.entrant import Entrant
 
     dataset = Dataset.open(workspace.root)
     sets = api.candidates(dataset)

@@ -18,11 +18,11 @@ from videochat.files import digest_json
 from videochat.schema import slug
 
 from .. import table
-from ..choice import sentence
 from ..evaluation import OFFICIAL
 from ..metrics.ranks import RECIPROCAL_RANK, Recall
 from ..report.results import UPPER_BOUNDS
 from ..runs import Run, evaluated
+from ..scorers.choice import sentence
 
 CLEARLY = 0.02  # MRR above chance from which the panel is shown open
 DIGITS = 9  # to which figures made again must agree

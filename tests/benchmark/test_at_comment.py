@@ -7,13 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from videochat.benchmark.baselines import Length, TfIdfToContext
 from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.candidates.views import Views, view_ends
 from videochat.benchmark.metrics.ranks import harmonic
-from videochat.benchmark.panel import Panel
 from videochat.benchmark.protocols import PROTOCOLS
 from videochat.benchmark.ranker import bench
+from videochat.benchmark.scorers.baselines import Length, TfIdfToContext
+from videochat.benchmark.scorers.panel import Panel
 from videochat.benchmark.scores.gains import chat_swapped, video_swapped
 from videochat.benchmark.scores.tasks import make_tasks
 from videochat.benchmark.texts.keys import key

@@ -13,13 +13,13 @@ from videochat.benchmark.audit import AuditFailed
 from videochat.benchmark.audit_candidates import MAX_P, position_p
 from videochat.benchmark.audit_features import untrained_models
 from videochat.benchmark.audits import AUDITS, GROUPS, AuditInput, load_audits, run_audits
-from videochat.benchmark.baselines import Length
 from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.candidates.sets import CandidateSets
 from videochat.benchmark.matches import leaking
 from videochat.benchmark.near_chat import chat_matches
 from videochat.benchmark.near_video import video_matches
 from videochat.benchmark.ranker import bench
+from videochat.benchmark.scorers.baselines import Length
 from videochat.build import table_of, write_dataset
 from videochat.cli import cli
 from videochat.dataset import Dataset

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videochat.benchmark.choice import Asked, parse_order, position_bias, ranks_of, seeded_order, sentence
+from videochat.benchmark.scorers.choice import Asked, parse_order, position_bias, ranks_of, seeded_order, sentence
 from videochat.cli import main
 from videochat.commenter import ClipView, TextTable
 

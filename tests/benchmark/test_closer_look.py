@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import rankdata, spearmanr
 
-from videochat.benchmark.baselines import Constant, Length, Popularity, TfIdfToContext
 from videochat.benchmark.breakdowns import parts_of
 from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.clip_facts import ClipFacts, read_facts, references
@@ -21,6 +20,7 @@ from videochat.benchmark.metrics.letters import letters_of
 from videochat.benchmark.metrics.ranks import TieCounts
 from videochat.benchmark.ranker import bench
 from videochat.benchmark.runs import rescore
+from videochat.benchmark.scorers.baselines import Constant, Length, Popularity, TfIdfToContext
 from videochat.commenter import ClipScores
 from videochat.errors import MissingInput
 from videochat.workspace import Workspace

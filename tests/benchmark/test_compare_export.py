@@ -14,13 +14,13 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from videochat.benchmark.baselines import Length, Random
 from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.compare import compare, describe
-from videochat.benchmark.entrant import Entrant
 from videochat.benchmark.exports import EXPORTS, latex_escape
 from videochat.benchmark.ranker import bench
 from videochat.benchmark.runs import Run, rescore
+from videochat.benchmark.scorers.baselines import Length, Random
+from videochat.benchmark.scorers.entrant import Entrant
 from videochat.cli import main
 from videochat.commenter import ClipScores
 from videochat.dataset import Dataset

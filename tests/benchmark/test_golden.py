@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from videochat.benchmark.audit import NUM_SIGMA, AuditFailed, audit, enforce
 from videochat.benchmark.candidates.build import build_candidates
-from videochat.benchmark.golden import GOLDEN, expected, golden_blocks
 from videochat.benchmark.metrics.ranks import METRICS, harmonic, tie_counts
-from videochat.benchmark.panel import BLIND, CONTEXT, Panel
 from videochat.benchmark.protocols import PROTOCOLS
 from videochat.benchmark.ranker import gate
+from videochat.benchmark.scorers.golden import GOLDEN, expected, golden_blocks
+from videochat.benchmark.scorers.panel import BLIND, CONTEXT, Panel
 from videochat.benchmark.scores.blocks import ScoreBlock
 from videochat.benchmark.scores.tasks import make_tasks
 from videochat.workspace import Workspace

@@ -11,12 +11,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from videochat.benchmark.baselines import Length, Random
 from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.leaderboard import boards_of, build_site
 from videochat.benchmark.ranker import bench
 from videochat.benchmark.runs import Run
 from videochat.benchmark.score_entrant import ScoreEntrant
+from videochat.benchmark.scorers.baselines import Length, Random
 from videochat.cli import main
 from videochat.commenter import ClipScores
 from videochat.errors import Mismatch, UsageError

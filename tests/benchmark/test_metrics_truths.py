@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videochat.benchmark.golden import expected
 from videochat.benchmark.metrics import several_truths
 from videochat.benchmark.metrics.ranks import (
     MEAN_RANK,
@@ -23,6 +22,7 @@ from videochat.benchmark.metrics.ranks import (
     tie_counts,
     truth_mask,
 )
+from videochat.benchmark.scorers.golden import expected
 
 FIRST = -1  # fills up rows of truths
 

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from videochat.benchmark.baselines import Length
 from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.candidates.views import Views
 from videochat.benchmark.handout import hand_out
@@ -21,6 +20,7 @@ from videochat.benchmark.runs import Run
 from videochat.benchmark.score_entrant import ScoreEntrant
 from videochat.benchmark.score_file import read_score_file
 from videochat.benchmark.score_matching import match
+from videochat.benchmark.scorers.baselines import Length
 from videochat.benchmark.scores.tasks import make_tasks
 from videochat.benchmark.submit_check import check_submission, describe
 from videochat.commenter import ClipScores

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from videochat.benchmark.audit import audit, enforce
-from videochat.benchmark.baselines import Length, Random
-from videochat.benchmark.candidate_only import CandidateOnly
 from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.metrics.ranks import RECIPROCAL_RANK, Recall, harmonic, tie_counts
-from videochat.benchmark.panel import BLIND, BY_RECORDING, Panel
 from videochat.benchmark.protocols import PROTOCOLS
 from videochat.benchmark.ranker import bench
 from videochat.benchmark.runs import Run, rescore
+from videochat.benchmark.scorers.baselines import Length, Random
+from videochat.benchmark.scorers.candidate_only import CandidateOnly
+from videochat.benchmark.scorers.panel import BLIND, BY_RECORDING, Panel
 from videochat.benchmark.scores.tasks import make_tasks
 from videochat.benchmark.signature import Signature
 from videochat.commenter import TextTable
@@ -143,7 +143,7 @@ def test_a_leaky_set_fails_by_the_classifier_too(world):
     sets = build_candidates(workspace, dataset, "classic", k=10)
     tasks = [task for task in make_tasks(sets) if len(task)]
     panel = Panel(dataset, sets.texts, PROTOCOLS["classic"])
-    from videochat.benchmark.golden import golden_blocks
+    from videochat.benchmark.scorers.golden import golden_blocks
 
     blocks = [block for task in tasks for block in (*panel.blocks(task), *golden_blocks(task))]
     checks = audit(tasks, blocks, clip_blind_at_chance=True)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from videochat.benchmark.audit import AuditFailed
-from videochat.benchmark.baselines import Constant, Length, Popularity, Random, TfIdfToContext
 from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.candidates.sets import CandidateSets
 from videochat.benchmark.metrics.ranks import BadScores
 from videochat.benchmark.ranker import Entrant, bench
+from videochat.benchmark.scorers.baselines import Constant, Length, Popularity, Random, TfIdfToContext
 from videochat.benchmark.scores.blocks import CHAT_SWAPPED, REAL, VIDEO_SWAPPED
 from videochat.benchmark.scores.gains import Place, chat_swapped, partners, video_swapped
 from videochat.benchmark.scores.tasks import make_tasks

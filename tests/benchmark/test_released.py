@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videochat.benchmark.baselines import Constant, TfIdfToContext
 from videochat.benchmark.metrics.ranks import BadScores
 from videochat.benchmark.released.clips import ReleasedDataset, random_clips
 from videochat.benchmark.released.files import build_lists
@@ -24,6 +23,7 @@ from videochat.benchmark.released.ranking import averaged, rank_counts, sort_ran
 from videochat.benchmark.released.run import CAVEAT, rank_released, to_text
 from videochat.benchmark.released.shortcuts import Reversed
 from videochat.benchmark.released.similarity import RefittedTfIdf
+from videochat.benchmark.scorers.baselines import Constant, TfIdfToContext
 from videochat.benchmark.validation import validate_candidates
 from videochat.commenter import ClipScores, view
 from videochat.dataset import Dataset

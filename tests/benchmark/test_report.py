@@ -16,7 +16,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from videochat.benchmark.baselines import Length, Popularity
 from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.ranker import Entrant, bench
 from videochat.benchmark.report import write_report
@@ -25,6 +24,7 @@ from videochat.benchmark.report.exhibits import printable
 from videochat.benchmark.report.inputs import RunData
 from videochat.benchmark.report.results import Comparison, Difference, Value, comparisons, probability, table_rows
 from videochat.benchmark.runs import Run
+from videochat.benchmark.scorers.baselines import Length, Popularity
 from videochat.commenter import ClipScores, ClipView, TextTable
 from videochat.dataset import Dataset
 from videochat.files import read_json, stable_hash, write_json

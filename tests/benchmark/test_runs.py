@@ -8,11 +8,11 @@ import shutil
 import numpy as np
 import pytest
 
-from videochat.benchmark.baselines import Length, Popularity, TfIdfToContext
 from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.metrics.ranks import BadScores
 from videochat.benchmark.ranker import bench
 from videochat.benchmark.runs import Run, rescore
+from videochat.benchmark.scorers.baselines import Length, Popularity, TfIdfToContext
 from videochat.benchmark.scores.blocks import ScoreBlock, collect, read_scores, write_scores
 from videochat.benchmark.scores.rules import apply, choose, offered
 from videochat.benchmark.scores.tasks import Layout

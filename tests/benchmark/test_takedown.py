@@ -7,12 +7,12 @@ import shutil
 
 import pytest
 
-from videochat.benchmark.baselines import Length, TfIdfToContext
 from videochat.benchmark.candidates.build import build_candidates, load_candidates
 from videochat.benchmark.candidates.coverage import describe
 from videochat.benchmark.candidates.takedown import succeed
 from videochat.benchmark.ranker import bench
 from videochat.benchmark.runs import rescore
+from videochat.benchmark.scorers.baselines import Length, TfIdfToContext
 from videochat.benchmark.validation import validate_candidates
 from videochat.build import write_dataset
 from videochat.cli import main

@@ -102,7 +102,7 @@ def test_the_same_seed_gives_the_same_bytes(measured: dict[str, Any], root: Path
 
 
 def test_a_model_is_made_for_each_way_of_showing_it_clips(root: Path) -> None:
-    from videochat.benchmark.baselines import Length
+    from videochat.benchmark.scorers.baselines import Length
 
     made: list[tuple[str, str, str]] = []
 

@@ -24,20 +24,20 @@ import numpy as np
 from videochat.commenter import TextTable
 from videochat.schema import SPLITS
 
+from ..scores.blocks import REAL, ScoreBlock
+from ..scores.tasks import Layout, Task
+from ..texts.corpus import Corpus
+from ..texts.keys import keys
+from ..texts.tfidf import TfIdf
 from .baselines import cosines
 from .candidate_only import CandidateOnly
-from .scores.blocks import REAL, ScoreBlock
-from .scores.tasks import Layout, Task
-from .texts.corpus import Corpus
-from .texts.keys import keys
-from .texts.tfidf import TfIdf
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from videochat.dataset import Dataset
 
-    from .protocols import Protocol
+    from ..protocols import Protocol
 
     Floats = NDArray[np.float64]
 

@@ -16,8 +16,8 @@ from videochat.commenter import MODELS, ClipScores, ClipView, Commenter, LoadCon
 from videochat.files import stable_hash
 from videochat.schema import Clip
 
-from .texts.keys import keys
-from .texts.tfidf import TfIdf
+from ..texts.keys import keys
+from ..texts.tfidf import TfIdf
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,9 +18,9 @@ import numpy as np
 
 from videochat.files import stable_hash
 
-from .metrics.ranks import Metric, Recall
-from .scores.blocks import REAL, ScoreBlock
-from .scores.tasks import Layout, Task
+from ..metrics.ranks import Metric, Recall
+from ..scores.blocks import REAL, ScoreBlock
+from ..scores.tasks import Layout, Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

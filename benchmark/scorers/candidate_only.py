@@ -23,16 +23,16 @@ import numpy as np
 from videochat.commenter import TextTable
 from videochat.files import stable_hash
 
-from .candidates.material import Material
-from .texts.corpus import COLUMNS, Corpus
-from .texts.keys import keys
+from ..candidates.material import Material
+from ..texts.corpus import COLUMNS, Corpus
+from ..texts.keys import keys
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from videochat.dataset import Dataset
 
-    from .protocols import Protocol
+    from ..protocols import Protocol
 
     Floats = NDArray[np.float64]
 
@@ -99,7 +99,7 @@ class CandidateOnly:
         from sklearn.linear_model import LogisticRegression
         from threadpoolctl import threadpool_limits
 
-        from .candidates.build import construct
+        from ..candidates.build import construct
 
         corpus = self._sample()
         if not len(corpus):
