@@ -20,7 +20,7 @@ import numpy as np
 from videochat.errors import Mismatch, MissingInput, UsageError
 
 from . import table
-from .evaluation import OFFICIAL, PAIRED, paired_differences
+from .evaluation.evaluate import OFFICIAL, PAIRED, paired_differences
 from .metrics.ranks import RECIPROCAL_RANK, tie_counts
 from .runs import Run
 from .scores import rules as score_rules

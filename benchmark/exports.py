@@ -19,7 +19,7 @@ from videochat.files import write_text
 from videochat.registry import Registry
 
 from . import table
-from .evaluation import OFFICIAL
+from .evaluation.evaluate import OFFICIAL
 from .metrics.ranks import RECIPROCAL_RANK, Recall
 from .runs import Run
 

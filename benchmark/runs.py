@@ -27,8 +27,8 @@ from videochat.errors import MissingInput
 from videochat.files import digest_json, read_json, read_parquet, unfinished, write_json, write_parquet, write_text
 
 from . import table
-from .clip_facts import ClipFacts, read_facts, write_facts
-from .evaluation import Entry, Evaluation, evaluate
+from .evaluation.clip_facts import ClipFacts, read_facts, write_facts
+from .evaluation.evaluate import Entry, Evaluation, evaluate
 from .metrics.ranks import METRICS
 from .scores import rules as score_rules
 from .scores.blocks import REAL, ScoreBlock, read_scores, write_scores

@@ -15,7 +15,7 @@ import videochat
 from videochat.errors import VideochatError
 
 from . import table
-from .evaluation import Entry, evaluate, headline
+from .evaluation.evaluate import Entry, evaluate, headline
 from .score_file import ScoreFile, read_score_file
 from .score_matching import Matched, match
 from .scores.blocks import REAL

@@ -18,7 +18,7 @@ from videochat.files import digest_json
 from videochat.schema import slug
 
 from .. import table
-from ..evaluation import OFFICIAL
+from ..evaluation.evaluate import OFFICIAL
 from ..metrics.ranks import RECIPROCAL_RANK, Recall
 from ..report.results import UPPER_BOUNDS
 from ..runs import Run, evaluated

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..evaluation import Entry, evaluate
+from ..evaluation.evaluate import Entry, evaluate
 from ..metrics.ranks import METRICS, RECIPROCAL_RANK, Metric, Recall, tie_counts
 from ..scores.blocks import REAL, ScoreBlock
 from ..scores.tasks import Layout, Task

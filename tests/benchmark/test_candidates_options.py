@@ -20,7 +20,7 @@ from videochat.benchmark.candidates.classic import make_classic
 from videochat.benchmark.candidates.material import Material
 from videochat.benchmark.candidates.sets import CandidateSets
 from videochat.benchmark.candidates.similarity import VectorSimilarity
-from videochat.benchmark.evaluation import Entry, evaluate
+from videochat.benchmark.evaluation.evaluate import Entry, evaluate
 from videochat.benchmark.protocol_files import read_protocol, resolve
 from videochat.benchmark.protocols import PROTOCOLS, Protocol
 from videochat.benchmark.runs import read_tasks, write_tasks

@@ -11,11 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import rankdata, spearmanr
 
-from videochat.benchmark.breakdowns import parts_of
 from videochat.benchmark.candidates.build import build_candidates
-from videochat.benchmark.clip_facts import ClipFacts, read_facts, references
-from videochat.benchmark.closer_look import letters
-from videochat.benchmark.diagnostics import average_ranks, calibration, mean_correlation, standardised, tie_rate
+from videochat.benchmark.evaluation.breakdowns import parts_of
+from videochat.benchmark.evaluation.clip_facts import ClipFacts, read_facts, references
+from videochat.benchmark.evaluation.closer_look import letters
+from videochat.benchmark.evaluation.diagnostics import (
+    average_ranks,
+    calibration,
+    mean_correlation,
+    standardised,
+    tie_rate,
+)
 from videochat.benchmark.metrics.letters import letters_of
 from videochat.benchmark.metrics.ranks import TieCounts
 from videochat.benchmark.ranker import bench

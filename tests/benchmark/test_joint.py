@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from videochat.benchmark.evaluation import Entry, evaluate
-from videochat.benchmark.joint import balanced_groups, column
+from videochat.benchmark.evaluation.evaluate import Entry, evaluate
+from videochat.benchmark.evaluation.joint import balanced_groups, column
 from videochat.benchmark.scores.blocks import REAL, ScoreBlock
 from videochat.benchmark.scores.tasks import Layout, Task
 

@@ -126,8 +126,8 @@ def test_figures_of_5000_clips_of_100_candidates_and_12_models_take_seconds():
     """5,000 clips x 100 candidates x 12 models, all parts of metrics.json, 66 comparisons among them: under 5 s."""
     import time
 
-    from videochat.benchmark.clip_facts import ClipFacts
-    from videochat.benchmark.evaluation import Entry, evaluate
+    from videochat.benchmark.evaluation.clip_facts import ClipFacts
+    from videochat.benchmark.evaluation.evaluate import Entry, evaluate
     from videochat.benchmark.scores.blocks import ScoreBlock
     from videochat.benchmark.scores.tasks import Layout, Task
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .metrics.ranks import TieCounts
+from ..metrics.ranks import TieCounts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -21,14 +21,14 @@ from videochat.errors import MissingInput
 from videochat.files import digest_json, read_parquet, write_parquet
 from videochat.sample.truth import read_truth
 
-from .scores.tasks import Task
+from ..scores.tasks import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from videochat.workspace import Workspace
 
-    from .texts.corpus import Corpus
+    from ..texts.corpus import Corpus
 
 CLIPS, TEXTS = "clips.parquet", "texts.parquet"
 UNKNOWN = -1

@@ -19,14 +19,14 @@ import numpy as np
 
 from videochat.files import stable_hash
 
+from ..scores.blocks import REAL
+from ..scores.tasks import Task
 from .figures import estimate
-from .scores.blocks import REAL
-from .scores.tasks import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .evaluation import Evaluator
+    from .evaluate import Evaluator
 
     Group = tuple[NDArray[np.int64], NDArray[np.int64]]
 

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..metrics.letters import letters_of
+from ..metrics.ranks import METRICS, RECIPROCAL_RANK, Metric, Recall, tie_counts
+from ..scores.blocks import REAL
 from .breakdowns import parts_of
 from .clip_facts import ClipFacts
 from .diagnostics import average_ranks, calibration, mean_correlation, standardised, tie_rate
 from .figures import ALPHA, OFFICIAL, estimate, number
-from .metrics.letters import letters_of
-from .metrics.ranks import METRICS, RECIPROCAL_RANK, Metric, Recall, tie_counts
-from .scores.blocks import REAL
 
 if TYPE_CHECKING:
-    from .evaluation import Evaluator
+    from .evaluate import Evaluator
 
 Json = Mapping[str, Any]
 SHOWN: tuple[Metric, ...] = (RECIPROCAL_RANK, Recall(1))

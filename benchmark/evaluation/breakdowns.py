@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..scores.tasks import Task
 from .clip_facts import ClipFacts
-from .scores.tasks import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

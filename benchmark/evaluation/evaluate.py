@@ -16,6 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..metrics.ranks import METRICS, RECIPROCAL_RANK, Metric, Recall, tie_counts
+from ..metrics.statistics import Bootstrap, Resampled, cluster_sums, holm, macro_mean, sign_flip_p
+from ..scores import rules as score_rules
+from ..scores.blocks import CHAT_SWAPPED, REAL, VIDEO_SWAPPED, ScoreBlock
+from ..scores.tasks import Task
 from .clip_facts import ClipFacts
 from .closer_look import closer_look
 from .figures import ALPHA as ALPHA
@@ -24,11 +29,6 @@ from .figures import OFFICIAL as OFFICIAL
 from .figures import estimate as estimate
 from .figures import number as number
 from .joint import joint_rows
-from .metrics.ranks import METRICS, RECIPROCAL_RANK, Metric, Recall, tie_counts
-from .metrics.statistics import Bootstrap, Resampled, cluster_sums, holm, macro_mean, sign_flip_p
-from .scores import rules as score_rules
-from .scores.blocks import CHAT_SWAPPED, REAL, VIDEO_SWAPPED, ScoreBlock
-from .scores.tasks import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
