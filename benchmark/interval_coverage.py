@@ -130,7 +130,7 @@ def _tables(
 
 def to_text(rows: Sequence[dict[str, Any]]) -> str:
     """One line for each number of clusters and kind of sizes, the statistics side by side."""
-    from .table import aligned, short
+    from .runs.table import aligned, short
 
     names = list(dict.fromkeys(row["statistic"] for row in rows))
     found = {(row["num_clusters"], row["sizes"], row["statistic"]): row["share"] for row in rows}

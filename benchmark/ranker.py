@@ -28,7 +28,7 @@ from .audit_features import untrained_models
 from .audits import AuditInput, run_audits
 from .candidates.views import Views
 from .evaluation.clip_facts import ClipFacts, references, write_facts
-from .runs import RUN_FORMAT, Run, write_run_folder
+from .runs.run import RUN_FORMAT, Run, write_run_folder
 from .score_entrant import ScoreEntrant
 from .scorers.choice import Asked
 from .scorers.entrant import Entrant, lacking

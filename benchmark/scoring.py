@@ -23,7 +23,7 @@ from videochat.schema import Clip
 
 from .audit import Check
 from .metrics.ranks import BadScores
-from .runs import RUN_FORMAT
+from .runs.run import RUN_FORMAT
 from .scorers.entrant import Entrant
 from .scores.blocks import CHAT_SWAPPED, REAL, VIDEO_SWAPPED, ScoreBlock, collect
 from .scores.gains import Place, partners, swapped

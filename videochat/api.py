@@ -28,7 +28,7 @@ from .workspace import Workspace
 
 if TYPE_CHECKING:
     from .benchmark.candidates.sets import CandidateSets
-    from .benchmark.runs import Run
+    from .benchmark.runs.run import Run
     from .generate import Decoding
 
 

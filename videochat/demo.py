@@ -25,7 +25,7 @@ from .workspace import Workspace
 from .zoo import Job, train_all
 
 if TYPE_CHECKING:
-    from .benchmark.runs import Run
+    from .benchmark.runs.run import Run
 
 SCREEN_MODELS = ("sfat", "sfat-mean", "sfat-text", "sfat-oracle")
 UNRELATED_MODELS = ("sfat", "sfat-mean")

@@ -28,7 +28,7 @@ from .progress import NO_BARS, progress, say
 from .workspace import Workspace
 
 if TYPE_CHECKING:
-    from .benchmark.runs import Run
+    from .benchmark.runs.run import Run
 
 TRAINED, CURRENT, SKIPPED, FAILED = "trained", "current", "skipped", "failed"
 
@@ -82,7 +82,7 @@ class ZooResult:
         if self.averages is None:
             text = self.runs[0].table(wide=wide)
         else:
-            from .benchmark.seeds import to_text
+            from .benchmark.runs.seeds import to_text
 
             text = to_text(self.runs[0].info, self.averages)
         return text.rstrip("\n") + "".join(f"\n{line}" for line in self.notes())
@@ -132,7 +132,7 @@ def run_zoo(
         raise MissingInput("no model is left to rank", fix="; ".join(f"{o.name}: {o.reason}" for o in outcomes))
     averages = None
     if len(runs) > 1:
-        from .benchmark.seeds import average, write
+        from .benchmark.runs.seeds import average, write
 
         averages = average(runs)
         write(runs[0], averages)

@@ -1,7 +1,7 @@
 """From the runs of an experiment to its figures and to the sentence that they allow.
 
 Each run holds the variants of one seed (and of one world). A figure is the mean over seeds; its interval comes from
-clusters and seeds (`videochat.benchmark.seeds`). A difference is called established if its interval excludes 0 and its
+clusters and seeds (`videochat.benchmark.runs.seeds`). A difference is called established if its interval excludes 0 and its
 sign-flip p, on differences averaged over the seeds, stays below .05 after Holm over the experiment's pairs.
 """
 
@@ -16,14 +16,14 @@ import numpy as np
 from ..evaluation.evaluate import ALPHA, estimate, number
 from ..metrics.ranks import RECIPROCAL_RANK
 from ..metrics.statistics import MIN_CLUSTERS, Resampled, cluster_sums, holm, sign_flip_p
+from ..runs.seeds import Reader, over_seeds
+from ..runs.table import ABSENT, aligned, bounds, short
 from ..scores.blocks import REAL
-from ..seeds import Reader, over_seeds
-from ..table import ABSENT, aligned, bounds, short
 from .declared import Experiment
 from .weights import weight_facts
 
 if TYPE_CHECKING:
-    from ..runs import Run
+    from ..runs.run import Run
 
 Json = dict[str, Any]
 

@@ -20,7 +20,7 @@ from videochat.files import write_json, write_text
 
 from ..report.charts import Bar, Dot, grouped_bars, interval_plot
 from ..report.lines import Line, line_plot
-from ..table import bounds, short
+from ..runs.table import bounds, short
 
 Json = dict[str, Any]
 MAX_TONES = 6

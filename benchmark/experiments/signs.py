@@ -18,7 +18,7 @@ import numpy as np
 
 from videochat.files import stable_hash
 
-from ..table import short
+from ..runs.table import short
 from ..texts.keys import keys
 from .weights import UNIFORM
 

@@ -12,7 +12,7 @@ from videochat.files import read_parquet
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..runs import Run
+    from ..runs.run import Run
 
 NUM_QUANTILES = 21  # of evenness: 0, .05 ... 1
 UNIFORM = 0.95  # evenness above which weights hardly prefer a frame: of 30, the best one has at most 5.6 equal shares

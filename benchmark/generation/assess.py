@@ -17,7 +17,7 @@ from videochat.errors import UsageError
 from ..evaluation.evaluate import number
 from ..metrics.ranks import BadScores
 from ..metrics.statistics import MIN_CLUSTERS, Bootstrap, macro_mean
-from ..table import aligned, short
+from ..runs.table import aligned, short
 from .material import ANCHORS, PERSON, Comments, Material
 from .overlap import bleu_signature
 from .text_metrics import TEXT_METRICS, TextMetric

@@ -17,11 +17,11 @@ from videochat.errors import Mismatch
 from videochat.files import digest_json
 from videochat.schema import slug
 
-from .. import table
 from ..evaluation.evaluate import OFFICIAL
 from ..metrics.ranks import RECIPROCAL_RANK, Recall
 from ..report.results import UPPER_BOUNDS
-from ..runs import Run, evaluated
+from ..runs import table
+from ..runs.run import Run, evaluated
 from ..scorers.choice import sentence
 
 CLEARLY = 0.02  # MRR above chance from which the panel is shown open

@@ -25,8 +25,8 @@ from videochat.files import atomic_path, digest_json, read_json, write_json, wri
 from videochat.progress import progress
 from videochat.schema import slug
 
-from .. import table
-from ..runs import Run
+from ..runs import table
+from ..runs.run import Run
 from .boards import Board, boards_of, check_run
 
 COPIED = ("metrics.json", "table.txt")

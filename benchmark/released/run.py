@@ -23,7 +23,7 @@ from videochat.files import digest_json, unfinished, write_json, write_parquet, 
 from videochat.progress import say
 
 from ..metrics.ranks import RECIPROCAL_RANK, Recall
-from ..signature import Signature
+from ..runs.signature import Signature
 from .clips import ReleasedDataset
 from .lists import Lists
 from .protocol import SETS, ReleasedProtocol

@@ -16,7 +16,7 @@ from videochat.errors import VideochatError
 from videochat.files import read_json, stable_hash
 from videochat.progress import say
 
-from ..table import headline_sets
+from ..runs.table import headline_sets
 from .charts import Bar, Dot, grouped_bars, interval_plot
 from .exhibits import printable, rank_model
 from .lines import Line, line_plot

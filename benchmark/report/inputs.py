@@ -17,7 +17,7 @@ from videochat.errors import Mismatch
 from videochat.files import read_parquet
 
 from ..candidates.views import Views
-from ..runs import Run
+from ..runs.run import Run
 from ..scores.blocks import REAL, ScoreBlock
 from ..scores.tasks import Task
 

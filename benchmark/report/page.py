@@ -21,8 +21,8 @@ from videochat.cleaning.funnel import funnel
 from videochat.errors import VideochatError
 from videochat.files import write_text
 
-from ..runs import Run
-from ..table import headline_sets
+from ..runs.run import Run
+from ..runs.table import headline_sets
 from . import closer, results
 from .charts import Bar, Dot, grouped_bars, interval_plot
 from .exhibits import Exhibit, exhibits, shown_model

@@ -10,7 +10,7 @@ from typing import Any
 from ..evaluation.evaluate import ALPHA, OFFICIAL
 from ..metrics.ranks import RECIPROCAL_RANK, Recall
 from ..metrics.statistics import MIN_CLUSTERS
-from ..table import golden_constant
+from ..runs.table import golden_constant
 from .charts import number
 from .inputs import RunData
 

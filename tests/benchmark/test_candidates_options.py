@@ -23,7 +23,7 @@ from videochat.benchmark.candidates.similarity import VectorSimilarity
 from videochat.benchmark.evaluation.evaluate import Entry, evaluate
 from videochat.benchmark.protocol_files import read_protocol, resolve
 from videochat.benchmark.protocols import PROTOCOLS, Protocol
-from videochat.benchmark.runs import read_tasks, write_tasks
+from videochat.benchmark.runs.run import read_tasks, write_tasks
 from videochat.benchmark.scorers.golden import golden_blocks
 from videochat.benchmark.scores.tasks import make_tasks
 from videochat.benchmark.texts.corpus import Corpus

@@ -25,7 +25,7 @@ from videochat.benchmark.evaluation.diagnostics import (
 from videochat.benchmark.metrics.letters import letters_of
 from videochat.benchmark.metrics.ranks import TieCounts
 from videochat.benchmark.ranker import bench
-from videochat.benchmark.runs import rescore
+from videochat.benchmark.runs.run import rescore
 from videochat.benchmark.scorers.baselines import Constant, Length, Popularity, TfIdfToContext
 from videochat.commenter import ClipScores
 from videochat.errors import MissingInput

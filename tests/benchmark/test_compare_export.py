@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from videochat.benchmark.candidates.build import build_candidates
-from videochat.benchmark.compare import compare, describe
-from videochat.benchmark.exports import EXPORTS, latex_escape
 from videochat.benchmark.ranker import bench
-from videochat.benchmark.runs import Run, rescore
+from videochat.benchmark.runs.compare import compare, describe
+from videochat.benchmark.runs.exports import EXPORTS, latex_escape
+from videochat.benchmark.runs.run import Run, rescore
 from videochat.benchmark.scorers.baselines import Length, Random
 from videochat.benchmark.scorers.entrant import Entrant
 from videochat.cli import main

@@ -14,7 +14,7 @@ import pytest
 from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.leaderboard import boards_of, build_site
 from videochat.benchmark.ranker import bench
-from videochat.benchmark.runs import Run
+from videochat.benchmark.runs.run import Run
 from videochat.benchmark.score_entrant import ScoreEntrant
 from videochat.benchmark.scorers.baselines import Length, Random
 from videochat.cli import main

@@ -16,7 +16,7 @@ from videochat.benchmark.candidates.views import Views
 from videochat.benchmark.handout import hand_out
 from videochat.benchmark.metrics.ranks import BadScores
 from videochat.benchmark.ranker import bench
-from videochat.benchmark.runs import Run
+from videochat.benchmark.runs.run import Run
 from videochat.benchmark.score_entrant import ScoreEntrant
 from videochat.benchmark.score_file import read_score_file
 from videochat.benchmark.score_matching import match

@@ -10,12 +10,12 @@ from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.metrics.ranks import RECIPROCAL_RANK, Recall, harmonic, tie_counts
 from videochat.benchmark.protocols import PROTOCOLS
 from videochat.benchmark.ranker import bench
-from videochat.benchmark.runs import Run, rescore
+from videochat.benchmark.runs.run import Run, rescore
+from videochat.benchmark.runs.signature import Signature
 from videochat.benchmark.scorers.baselines import Length, Random
 from videochat.benchmark.scorers.candidate_only import CandidateOnly
 from videochat.benchmark.scorers.panel import BLIND, BY_RECORDING, Panel
 from videochat.benchmark.scores.tasks import make_tasks
-from videochat.benchmark.signature import Signature
 from videochat.commenter import TextTable
 from videochat.workspace import Workspace
 

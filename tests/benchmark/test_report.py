@@ -23,7 +23,7 @@ from videochat.benchmark.report.charts import Dot, interval_plot, ticks, timelin
 from videochat.benchmark.report.exhibits import printable
 from videochat.benchmark.report.inputs import RunData
 from videochat.benchmark.report.results import Comparison, Difference, Value, comparisons, probability, table_rows
-from videochat.benchmark.runs import Run
+from videochat.benchmark.runs.run import Run
 from videochat.benchmark.scorers.baselines import Length, Popularity
 from videochat.commenter import ClipScores, ClipView, TextTable
 from videochat.dataset import Dataset

@@ -11,13 +11,13 @@ import pytest
 from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.metrics.ranks import BadScores
 from videochat.benchmark.ranker import bench
-from videochat.benchmark.runs import Run, rescore
+from videochat.benchmark.runs.run import Run, rescore
+from videochat.benchmark.runs.signature import Signature
+from videochat.benchmark.runs.table import short
 from videochat.benchmark.scorers.baselines import Length, Popularity, TfIdfToContext
 from videochat.benchmark.scores.blocks import ScoreBlock, collect, read_scores, write_scores
 from videochat.benchmark.scores.rules import apply, choose, offered
 from videochat.benchmark.scores.tasks import Layout
-from videochat.benchmark.signature import Signature
-from videochat.benchmark.table import short
 from videochat.commenter import ClipScores
 from videochat.errors import Mismatch, MissingInput, UsageError
 from videochat.workspace import Workspace

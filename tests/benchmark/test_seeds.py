@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from videochat.benchmark.metrics.statistics import Bootstrap, Resampled, macro_mean
-from videochat.benchmark.seeds import over_seeds
+from videochat.benchmark.runs.seeds import over_seeds
 
 CLUSTERS, CLIPS = 12, 8
 

@@ -11,7 +11,7 @@ from videochat.benchmark.candidates.build import build_candidates, load_candidat
 from videochat.benchmark.candidates.coverage import describe
 from videochat.benchmark.candidates.takedown import succeed
 from videochat.benchmark.ranker import bench
-from videochat.benchmark.runs import rescore
+from videochat.benchmark.runs.run import rescore
 from videochat.benchmark.scorers.baselines import Length, TfIdfToContext
 from videochat.benchmark.validation import validate_candidates
 from videochat.build import write_dataset

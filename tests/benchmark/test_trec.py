@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from videochat.benchmark.metrics.ranks import RECIPROCAL_RANK, Recall, tie_counts
+from videochat.benchmark.runs.trec import levels, qrels_lines, run_lines, write_qrels, write_run
 from videochat.benchmark.scores.tasks import Task
-from videochat.benchmark.trec import levels, qrels_lines, run_lines, write_qrels, write_run
 
 pytrec_eval = pytest.importorskip("pytrec_eval")
 

@@ -105,7 +105,7 @@ def _lag(workspace: Workspace, max_delay_s: int, as_json: bool) -> int:
 
 def lag_text(found: Lags, *, simulated: bool) -> str:
     """The table of the lag: a line a recording, then all together, then the sentence that the figures allow."""
-    from ..benchmark.table import aligned
+    from ..benchmark.runs.table import aligned
 
     rows = [["recording", "comments", "delay", "95 %", "similarity", "z", "p", ""]]
     for row in found.recordings:

@@ -337,7 +337,7 @@ def report(data: Path, run_path: Path | None, clips: int, as_json: bool) -> int:
     One file that needs no network: the table, bars per category, the funnel, and clips with their frames.
     """
     from videochat.benchmark.report import write_report
-    from videochat.benchmark.runs import Run
+    from videochat.benchmark.runs.run import Run
 
     workspace = Workspace.open(data)
     run = Run.open(run_path or latest_run(workspace))

@@ -49,9 +49,9 @@ def compare(
     RUNS are run folders, or ids of runs of the workspace. They must have ranked the same candidates. Each difference
     has an interval over whole clusters and a p, adjusted for all differences shown (Holm).
     """
-    from videochat.benchmark.compare import compare as compare_runs
-    from videochat.benchmark.compare import describe
-    from videochat.benchmark.runs import Run
+    from videochat.benchmark.runs.compare import compare as compare_runs
+    from videochat.benchmark.runs.compare import describe
+    from videochat.benchmark.runs.run import Run
 
     if len(runs) < 2:
         raise UsageError(f"{len(runs)} runs to compare", fix="name two or more run folders or ids")
@@ -72,8 +72,8 @@ def export(data: Path, run: Path | None, form: str, out: Path | None) -> int:
 
     RUN is a run folder or an id of a run of the workspace, by default the latest. latex needs booktabs alone.
     """
-    from videochat.benchmark.exports import EXPORTS, write_files
-    from videochat.benchmark.runs import Run
+    from videochat.benchmark.runs.exports import EXPORTS, write_files
+    from videochat.benchmark.runs.run import Run
 
     opened = Run.open(resolved(data, run) if run else latest_run(Workspace.open(data)))
     made = EXPORTS[form]
@@ -105,8 +105,8 @@ def rescore(data: Path, run: Path | None, current: bool, as_json: bool) -> int:
     on the groups of which every clip is still in the candidate sets: what is left after a takedown.
     """
     from videochat.benchmark.candidates.build import load_candidates
-    from videochat.benchmark.runs import Run
-    from videochat.benchmark.runs import rescore as rescore_run
+    from videochat.benchmark.runs.run import Run
+    from videochat.benchmark.runs.run import rescore as rescore_run
 
     path = resolved(data, run) if run else latest_run(Workspace.open(data))
     only = None
@@ -139,7 +139,7 @@ def leaderboard(
     table for each protocol and data; it opens from disk and fetches nothing. Submissions come in by `bench --scores`.
     """
     from videochat.benchmark.leaderboard import build_site
-    from videochat.benchmark.runs import Run
+    from videochat.benchmark.runs.run import Run
 
     folders = [folder for run in runs or (data / "runs",) for folder in run_folders(data, run)]
     boards = build_site(

@@ -18,7 +18,7 @@ import numpy as np
 from videochat.files import write_text
 from videochat.schema import slug
 
-from .scores.tasks import Task
+from ..scores.tasks import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

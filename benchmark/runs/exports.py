@@ -18,10 +18,10 @@ from videochat.errors import MissingInput
 from videochat.files import write_text
 from videochat.registry import Registry
 
+from ..evaluation.evaluate import OFFICIAL
+from ..metrics.ranks import RECIPROCAL_RANK, Recall
 from . import table
-from .evaluation.evaluate import OFFICIAL
-from .metrics.ranks import RECIPROCAL_RANK, Recall
-from .runs import Run
+from .run import Run
 
 LATEX = {
     "\\": r"\textbackslash{}",

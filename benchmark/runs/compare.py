@@ -19,13 +19,13 @@ import numpy as np
 
 from videochat.errors import Mismatch, MissingInput, UsageError
 
+from ..evaluation.evaluate import OFFICIAL, PAIRED, paired_differences
+from ..metrics.ranks import RECIPROCAL_RANK, tie_counts
+from ..scores import rules as score_rules
+from ..scores.blocks import REAL, ScoreBlock
+from ..scores.tasks import Task
 from . import table
-from .evaluation.evaluate import OFFICIAL, PAIRED, paired_differences
-from .metrics.ranks import RECIPROCAL_RANK, tie_counts
-from .runs import Run
-from .scores import rules as score_rules
-from .scores.blocks import REAL, ScoreBlock
-from .scores.tasks import Task
+from .run import Run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -26,13 +26,13 @@ import numpy as np
 from videochat.errors import MissingInput
 from videochat.files import digest_json, read_json, read_parquet, unfinished, write_json, write_parquet, write_text
 
+from ..evaluation.clip_facts import ClipFacts, read_facts, write_facts
+from ..evaluation.evaluate import Entry, Evaluation, evaluate
+from ..metrics.ranks import METRICS
+from ..scores import rules as score_rules
+from ..scores.blocks import REAL, ScoreBlock, read_scores, write_scores
+from ..scores.tasks import Task
 from . import table
-from .evaluation.clip_facts import ClipFacts, read_facts, write_facts
-from .evaluation.evaluate import Entry, Evaluation, evaluate
-from .metrics.ranks import METRICS
-from .scores import rules as score_rules
-from .scores.blocks import REAL, ScoreBlock, read_scores, write_scores
-from .scores.tasks import Task
 from .signature import Signature
 from .trec import write_qrels, write_run
 
@@ -101,7 +101,7 @@ class Run:
         return pd.DataFrame(rows)
 
     def table(self, *, wide: bool = False) -> str:
-        """The printed table; see benchmark/table.py."""
+        """The printed table; see benchmark/runs/table.py."""
         return table.to_text(self.info, self.results, wide=wide)
 
     def to_markdown(self) -> str:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .evaluation.evaluate import HEADLINE_K, OFFICIAL
-from .metrics.ranks import RECIPROCAL_RANK, Recall
-from .metrics.statistics import MIN_CLUSTERS
-from .scorers.choice import sentence as asked
+from ..evaluation.evaluate import HEADLINE_K, OFFICIAL
+from ..metrics.ranks import RECIPROCAL_RANK, Recall
+from ..metrics.statistics import MIN_CLUSTERS
+from ..scorers.choice import sentence as asked
 from .wide_table import wide_parts
 
 Json = Mapping[str, Any]

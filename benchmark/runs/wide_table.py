@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .metrics.ranks import METRICS
-from .scores.rules import RULES
+from ..metrics.ranks import METRICS
+from ..scores.rules import RULES
 
 Json = Mapping[str, Any]
 

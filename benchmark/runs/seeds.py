@@ -23,13 +23,13 @@ import numpy as np
 from videochat.errors import Mismatch
 from videochat.files import stable_hash, write_json
 
-from .evaluation.evaluate import GAINS, estimate, headline, number
-from .metrics.ranks import RECIPROCAL_RANK, Recall, tie_counts
-from .metrics.statistics import Bootstrap, Resampled, macro_mean, satterthwaite
-from .runs import Run
-from .scores import rules as score_rules
-from .scores.blocks import REAL, ScoreBlock
-from .scores.tasks import Task
+from ..evaluation.evaluate import GAINS, estimate, headline, number
+from ..metrics.ranks import RECIPROCAL_RANK, Recall, tie_counts
+from ..metrics.statistics import Bootstrap, Resampled, macro_mean, satterthwaite
+from ..scores import rules as score_rules
+from ..scores.blocks import REAL, ScoreBlock
+from ..scores.tasks import Task
+from .run import Run
 from .table import ABSENT, aligned, bounds, gain_cell, heading, short
 
 if TYPE_CHECKING:

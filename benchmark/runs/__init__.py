@@ -1,0 +1,1 @@
+"""What a benchmark leaves: a run's folder, its table and signature, runs compared, seeds averaged, exports."""
