@@ -28,8 +28,8 @@ from .audit_features import untrained_models
 from .audits import AuditInput, run_audits
 from .candidates.views import Views
 from .evaluation.clip_facts import ClipFacts, references, write_facts
+from .outside.score_entrant import ScoreEntrant
 from .runs.run import RUN_FORMAT, Run, write_run_folder
-from .score_entrant import ScoreEntrant
 from .scorers.choice import Asked
 from .scorers.entrant import Entrant, lacking
 from .scorers.golden import GOLDEN, golden_blocks

@@ -74,8 +74,8 @@ def evaluate(
     ("seed", ...). limit: clips of each split (for a try).
     allow_failed_audit: rank although a golden scorer or a shortcut is off; the table then says so.
     """
+    from .benchmark.outside.score_entrant import ScoreEntrant
     from .benchmark.ranker import bench
-    from .benchmark.score_entrant import ScoreEntrant
     from .benchmark.scorers.entrant import Entrant
 
     if scores and limit is not None:

@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 from videochat.benchmark.candidates.build import build_candidates
-from videochat.benchmark.handout import hand_out
-from videochat.benchmark.harness import hand_to_harness, read_samples, write_scores_file
 from videochat.benchmark.metrics.ranks import BadScores
-from videochat.benchmark.score_file import read_score_file
-from videochat.benchmark.score_matching import match
+from videochat.benchmark.outside.handout import hand_out
+from videochat.benchmark.outside.harness import hand_to_harness, read_samples, write_scores_file
+from videochat.benchmark.outside.score_file import read_score_file
+from videochat.benchmark.outside.score_matching import match
 from videochat.benchmark.scorers.choice import Asked
 from videochat.benchmark.scores.tasks import make_tasks
 from videochat.commenter import view

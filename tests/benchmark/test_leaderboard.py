@@ -13,9 +13,9 @@ import pytest
 
 from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.leaderboard import boards_of, build_site
+from videochat.benchmark.outside.score_entrant import ScoreEntrant
 from videochat.benchmark.ranker import bench
 from videochat.benchmark.runs.run import Run
-from videochat.benchmark.score_entrant import ScoreEntrant
 from videochat.benchmark.scorers.baselines import Length, Random
 from videochat.cli import main
 from videochat.commenter import ClipScores

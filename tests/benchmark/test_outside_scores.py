@@ -13,16 +13,16 @@ import pytest
 
 from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.candidates.views import Views
-from videochat.benchmark.handout import hand_out
 from videochat.benchmark.metrics.ranks import BadScores
+from videochat.benchmark.outside.handout import hand_out
+from videochat.benchmark.outside.score_entrant import ScoreEntrant
+from videochat.benchmark.outside.score_file import read_score_file
+from videochat.benchmark.outside.score_matching import match
+from videochat.benchmark.outside.submit_check import check_submission, describe
 from videochat.benchmark.ranker import bench
 from videochat.benchmark.runs.run import Run
-from videochat.benchmark.score_entrant import ScoreEntrant
-from videochat.benchmark.score_file import read_score_file
-from videochat.benchmark.score_matching import match
 from videochat.benchmark.scorers.baselines import Length
 from videochat.benchmark.scores.tasks import make_tasks
-from videochat.benchmark.submit_check import check_submission, describe
 from videochat.commenter import ClipScores
 from videochat.errors import MissingInput, UsageError
 from videochat.files import stable_hash

@@ -299,8 +299,8 @@ def bench(
 
 def named_scores(files: tuple[Path, ...], names: tuple[str, ...]) -> dict[str, Path]:
     """name -> scores file. Without names: a submission's own, else the stem of the file."""
-    from videochat.benchmark.score_entrant import check_name
-    from videochat.benchmark.submission import Submission, is_submission
+    from videochat.benchmark.outside.score_entrant import check_name
+    from videochat.benchmark.outside.submission import Submission, is_submission
 
     if names and len(names) != len(files):
         raise UsageError(f"{len(names)} --name for {len(files)} --scores", fix="give one for each, or none")

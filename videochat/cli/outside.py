@@ -78,8 +78,8 @@ def export_candidates(
     A line a clip: what a model may see of it, and the candidates with their ids, without the truth. Scores come back
     with `videochat bench --scores`; logged samples of the harnesses become a scores file by `videochat read-samples`.
     """
-    from videochat.benchmark.handout import hand_out
-    from videochat.benchmark.harness import hand_to_harness
+    from videochat.benchmark.outside.handout import hand_out
+    from videochat.benchmark.outside.harness import hand_to_harness
 
     workspace, dataset, sets = opened_sets(data, protocol)
     manifest = hand_out(
@@ -116,7 +116,7 @@ def read_samples(samples: tuple[Path, ...], tasks: Path, out: Path, as_json: boo
 
     SAMPLES are the files that --log_samples wrote for tasks of `export-candidates`, all sets and splits of one model.
     """
-    from videochat.benchmark import harness
+    from videochat.benchmark.outside import harness
 
     if out.suffix != ".jsonl":
         raise UsageError(f"{out} is no name for JSON lines", fix="--out my-model.jsonl")
@@ -139,7 +139,7 @@ def submit_check(data: Path, protocol: str | None, file: Path, as_json: bool) ->
     FILE is a submission.toml (or .json) beside its scores file, or a scores file alone. Every problem is a line, and
     the exit code 1; without one the signature lines and the metrics are printed. No model is run.
     """
-    from videochat.benchmark.submit_check import check_submission, describe
+    from videochat.benchmark.outside.submit_check import check_submission, describe
 
     _, _, sets = opened_sets(data, protocol)
     found = check_submission(file, sets, taken=api.catalog())

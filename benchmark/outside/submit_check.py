@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 import videochat
 from videochat.errors import VideochatError
 
-from .evaluation.evaluate import Entry, evaluate, headline
-from .runs import table
-from .runs.signature import Signature
+from ..evaluation.evaluate import Entry, evaluate, headline
+from ..runs import table
+from ..runs.signature import Signature
+from ..scores.blocks import REAL
+from ..scores.tasks import make_tasks
 from .score_file import ScoreFile, read_score_file
 from .score_matching import Matched, match
-from .scores.blocks import REAL
-from .scores.tasks import make_tasks
 from .submission import Submission, check_fields, is_submission
 
 if TYPE_CHECKING:
-    from .candidates.sets import CandidateSets
+    from ..candidates.sets import CandidateSets
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,11 @@ from typing import Any
 from videochat.errors import UsageError
 from videochat.progress import say
 
-from .metrics.ranks import BadScores
+from ..metrics.ranks import BadScores
+from ..scores.blocks import ScoreBlock
+from ..scores.tasks import Task
 from .score_file import ScoreFile, read_score_file
 from .score_matching import match
-from .scores.blocks import ScoreBlock
-from .scores.tasks import Task
 from .submission import Submission, is_submission
 
 

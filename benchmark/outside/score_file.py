@@ -25,7 +25,7 @@ import numpy as np
 from videochat.errors import MissingInput, UsageError
 from videochat.files import METADATA_KEY, digest_file
 
-from .metrics.ranks import BadScores
+from ..metrics.ranks import BadScores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -28,8 +28,8 @@ from videochat.errors import MissingInput, UsageError
 from videochat.files import read_json, write_json, write_text
 from videochat.schema import slug
 
-from .metrics.ranks import BadScores
-from .scorers.choice import NUM_ORDERS, parse_order, position_bias, ranks_of, seeded_order, sentence
+from ..metrics.ranks import BadScores
+from ..scorers.choice import NUM_ORDERS, parse_order, position_bias, ranks_of, seeded_order, sentence
 
 FORMS = ("lmms-eval", "lm-eval")
 KINDS = ("likelihood", "choice")

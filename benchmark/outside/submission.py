@@ -24,7 +24,7 @@ from typing import Any
 
 from videochat.errors import MissingInput, UsageError
 
-from .metrics.ranks import BadScores
+from ..metrics.ranks import BadScores
 from .score_file import ScoreFile, read_score_file
 
 MAX_BYTES = 200_000

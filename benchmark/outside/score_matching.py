@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..scores.blocks import CONDITIONS, REAL, ScoreBlock
+from ..scores.tasks import Layout, Task
 from .score_file import ScoreFile
-from .scores.blocks import CONDITIONS, REAL, ScoreBlock
-from .scores.tasks import Layout, Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -26,15 +26,15 @@ from videochat.errors import MissingInput, UsageError
 from videochat.files import write_json, write_text
 from videochat.progress import progress
 
-from .candidates.views import Views
-from .scores.gains import Place, partners
-from .scores.tasks import make_tasks
+from ..candidates.views import Views
+from ..scores.gains import Place, partners
+from ..scores.tasks import make_tasks
 
 if TYPE_CHECKING:
     from videochat.dataset import Dataset
     from videochat.workspace import Workspace
 
-    from .candidates.sets import CandidateSet, CandidateSets
+    from ..candidates.sets import CandidateSet, CandidateSets
 
 FORMAT = 1
 FRAMES = ("reference", "npy", "jpg", "none")

@@ -1,0 +1,1 @@
+"""Models that other people run: candidates handed out, scores files read and matched, submissions checked."""
