@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from videochat.benchmark.defect_texts import DEFECTS
-from videochat.benchmark.defects import Halves, Model, measure
-from videochat.benchmark.defects_page import to_markdown, worst_average
+from videochat.benchmark.released.defect_texts import DEFECTS
+from videochat.benchmark.released.defects import Halves, Model, measure
+from videochat.benchmark.released.defects_page import to_markdown, worst_average
 from videochat.benchmark.released.protocol import SETS, SWITCHES
 from videochat.cli import cli
 from videochat.dataset import Dataset

@@ -18,8 +18,8 @@ from .options import data_option, device_option, dry_run_option, emit, emit_plan
 from .released import NAME, load_released, training_options
 
 if TYPE_CHECKING:
-    from ..benchmark.defects import Model
     from ..benchmark.released.clips import ReleasedDataset
+    from ..benchmark.released.defects import Model
     from ..benchmark.released.protocol import ReleasedProtocol
     from ..commenter import Commenter
 
@@ -61,8 +61,8 @@ def defects(
     of the workspace. A model is trained up to five times: as released, with the context as it was said, with the frames
     before the answers, on the clean split, and with all of it mended. Killed and run again, the trainings go on.
     """
-    from videochat.benchmark.defects import Halves, measure
-    from videochat.benchmark.defects_page import to_text
+    from videochat.benchmark.released.defects import Halves, measure
+    from videochat.benchmark.released.defects_page import to_text
     from videochat.benchmark.released.protocol import SWITCHES
 
     if page is not None:
@@ -92,7 +92,7 @@ def defects(
 
 
 def _page(page: Path, files: Sequence[Path], *, dry_run: bool, as_json: bool) -> int:
-    from videochat.benchmark.defects_page import NEEDED, to_markdown
+    from videochat.benchmark.released.defects_page import NEEDED, to_markdown
 
     if not files:
         raise UsageError("--page needs measured files", fix=f"run `videochat defects` and pass its {FILE}")
@@ -111,7 +111,7 @@ def _page(page: Path, files: Sequence[Path], *, dry_run: bool, as_json: bool) ->
 
 def _model(name: str, workspace: Workspace, device: str, options: dict[str, Any]) -> Model:
     """The model, trained once for each way of showing it clips, loaded once for each way of scoring."""
-    from videochat.benchmark.defects import Model
+    from videochat.benchmark.released.defects import Model
 
     known: dict[tuple[Any, ...], Commenter] = {}
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from .defect_texts import DEFECTS, INTRODUCTION, MODELS, Defect
-from .released.protocol import RELEASED, SETS, SWITCHES, mended
-from .released.ranking import averaged
+from .protocol import RELEASED, SETS, SWITCHES, mended
+from .ranking import averaged
 
 NEEDED = ("facts", "models", "num_test_clips", "protocols", "rows", "simulated")
 Measured = Mapping[str, Any]

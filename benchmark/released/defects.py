@@ -23,18 +23,18 @@ from videochat.errors import UsageError
 from videochat.files import stable_hash
 from videochat.progress import progress, say
 
-from .candidates.build import assemble
-from .metrics.ranks import METRICS as ALL_METRICS
-from .metrics.ranks import RECIPROCAL_RANK, Recall, tie_counts
-from .metrics.statistics import Bootstrap, macro_mean
-from .protocols import PROTOCOLS
-from .released.clips import ReleasedDataset, redrawn, stored_split
-from .released.lists import StoredLists, facts_of, make_lists
-from .released.protocol import RELEASED, SETS, SWITCHES, ReleasedProtocol, mended
-from .released.ranker import ReleasedRanker
-from .released.ranking import METRICS, tie_facts
-from .released.shortcuts import RecordingFrequency, Reversed
-from .scorers.baselines import Constant, Length, Popularity, Random, TfIdfToContext
+from ..candidates.build import assemble
+from ..metrics.ranks import METRICS as ALL_METRICS
+from ..metrics.ranks import RECIPROCAL_RANK, Recall, tie_counts
+from ..metrics.statistics import Bootstrap, macro_mean
+from ..protocols import PROTOCOLS
+from ..scorers.baselines import Constant, Length, Popularity, Random, TfIdfToContext
+from .clips import ReleasedDataset, redrawn, stored_split
+from .lists import StoredLists, facts_of, make_lists
+from .protocol import RELEASED, SETS, SWITCHES, ReleasedProtocol, mended
+from .ranker import ReleasedRanker
+from .ranking import METRICS, tie_facts
+from .shortcuts import RecordingFrequency, Reversed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .released.protocol import SETS
+from .protocol import SETS
 
 MODELS = "*models*"  # stands for all models with weights
 
