@@ -23,9 +23,9 @@ from videochat.files import digest_json
 from videochat.progress import say
 from videochat.schema import slug
 
-from .audit import Check, audit, enforce
-from .audit_features import untrained_models
-from .audits import AuditInput, run_audits
+from .audits.data import AuditInput, run_audits
+from .audits.features import untrained_models
+from .audits.gate import Check, audit, enforce
 from .candidates.views import Views
 from .evaluation.clip_facts import ClipFacts, references, write_facts
 from .outside.score_entrant import ScoreEntrant

@@ -21,7 +21,7 @@ from videochat.files import digest_json, write_parquet
 from videochat.progress import progress, say
 from videochat.schema import Clip
 
-from .audit import Check
+from .audits.gate import Check
 from .metrics.ranks import BadScores
 from .runs.run import RUN_FORMAT
 from .scorers.entrant import Entrant

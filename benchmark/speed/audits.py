@@ -27,8 +27,8 @@ from videochat.schema import Clip, Comment, clip_id
 from videochat.shards import Part
 from videochat.workspace import Workspace
 
-from ..near_chat import COLUMNS, chat_matches
-from ..near_video import video_matches
+from ..audits.near_chat import COLUMNS, chat_matches
+from ..audits.near_video import video_matches
 from .full_size import CLIPS_PER_RECORDING, NUM_CATEGORIES, NUM_RECORDINGS, full_size
 
 if TYPE_CHECKING:

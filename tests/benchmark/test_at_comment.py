@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from videochat.benchmark.audits.validation import validate_candidates
 from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.candidates.views import Views, view_ends
 from videochat.benchmark.metrics.ranks import harmonic
@@ -17,7 +18,6 @@ from videochat.benchmark.scorers.panel import Panel
 from videochat.benchmark.scores.gains import chat_swapped, video_swapped
 from videochat.benchmark.scores.tasks import make_tasks
 from videochat.benchmark.texts.keys import key
-from videochat.benchmark.validation import validate_candidates
 from videochat.build import table_of, write_dataset
 from videochat.commenter import ClipScores, view
 from videochat.dataset import Dataset

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from videochat.benchmark.audit import AuditFailed
-from videochat.benchmark.audit_candidates import MAX_P, position_p
-from videochat.benchmark.audit_features import untrained_models
-from videochat.benchmark.audits import AUDITS, GROUPS, AuditInput, load_audits, run_audits
+from videochat.benchmark.audits.candidates import MAX_P, position_p
+from videochat.benchmark.audits.data import AUDITS, GROUPS, AuditInput, load_audits, run_audits
+from videochat.benchmark.audits.features import untrained_models
+from videochat.benchmark.audits.gate import AuditFailed
+from videochat.benchmark.audits.matches import leaking
+from videochat.benchmark.audits.near_chat import chat_matches
+from videochat.benchmark.audits.near_video import video_matches
 from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.candidates.sets import CandidateSets
-from videochat.benchmark.matches import leaking
-from videochat.benchmark.near_chat import chat_matches
-from videochat.benchmark.near_video import video_matches
 from videochat.benchmark.ranker import bench
 from videochat.benchmark.scorers.baselines import Length
 from videochat.build import table_of, write_dataset

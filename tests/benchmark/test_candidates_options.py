@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from videochat.benchmark.audit import audit
+from videochat.benchmark.audits.gate import audit
+from videochat.benchmark.audits.validation import validate_candidates
 from videochat.benchmark.candidates.build import assemble, build_candidates, load_candidates
 from videochat.benchmark.candidates.classic import make_classic
 from videochat.benchmark.candidates.material import Material
@@ -28,7 +29,6 @@ from videochat.benchmark.scorers.golden import golden_blocks
 from videochat.benchmark.scores.tasks import make_tasks
 from videochat.benchmark.texts.corpus import Corpus
 from videochat.benchmark.texts.keys import key
-from videochat.benchmark.validation import validate_candidates
 from videochat.dataset import Dataset
 from videochat.errors import Mismatch, MissingInput, UsageError
 from videochat.schema import Clip

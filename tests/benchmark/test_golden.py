@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from videochat.benchmark.audit import NUM_SIGMA, AuditFailed, audit, enforce
+from videochat.benchmark.audits.gate import NUM_SIGMA, AuditFailed, audit, enforce
 from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.metrics.ranks import METRICS, harmonic, tie_counts
 from videochat.benchmark.protocols import PROTOCOLS

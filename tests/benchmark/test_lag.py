@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from videochat.benchmark.lag import FOUND_P, MIN_COMMENTS, Aligned, Lag, align, estimate, measure, min_seconds
+from videochat.benchmark.audits.lag import FOUND_P, MIN_COMMENTS, Aligned, Lag, align, estimate, measure, min_seconds
 from videochat.cli import cli
 from videochat.cli.audit import sentence
 from videochat.errors import MissingInput

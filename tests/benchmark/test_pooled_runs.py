@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from videochat.benchmark.audit import audit, enforce
+from videochat.benchmark.audits.gate import audit, enforce
 from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.metrics.ranks import RECIPROCAL_RANK, Recall, harmonic, tie_counts
 from videochat.benchmark.protocols import PROTOCOLS

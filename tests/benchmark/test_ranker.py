@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from videochat.benchmark.audit import AuditFailed
+from videochat.benchmark.audits.gate import AuditFailed
 from videochat.benchmark.candidates.build import build_candidates
 from videochat.benchmark.candidates.sets import CandidateSets
 from videochat.benchmark.metrics.ranks import BadScores

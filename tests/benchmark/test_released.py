@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from videochat.benchmark.audits.validation import validate_candidates
 from videochat.benchmark.metrics.ranks import BadScores
 from videochat.benchmark.released.clips import ReleasedDataset, random_clips
 from videochat.benchmark.released.files import build_lists
@@ -24,7 +25,6 @@ from videochat.benchmark.released.run import CAVEAT, rank_released, to_text
 from videochat.benchmark.released.shortcuts import Reversed
 from videochat.benchmark.released.similarity import RefittedTfIdf
 from videochat.benchmark.scorers.baselines import Constant, TfIdfToContext
-from videochat.benchmark.validation import validate_candidates
 from videochat.commenter import ClipScores, view
 from videochat.dataset import Dataset
 from videochat.errors import Mismatch, UsageError

@@ -7,13 +7,13 @@ import shutil
 
 import pytest
 
+from videochat.benchmark.audits.validation import validate_candidates
 from videochat.benchmark.candidates.build import build_candidates, load_candidates
 from videochat.benchmark.candidates.coverage import describe
 from videochat.benchmark.candidates.takedown import succeed
 from videochat.benchmark.ranker import bench
 from videochat.benchmark.runs.run import rescore
 from videochat.benchmark.scorers.baselines import Length, TfIdfToContext
-from videochat.benchmark.validation import validate_candidates
 from videochat.build import write_dataset
 from videochat.cli import main
 from videochat.dataset import Dataset

@@ -13,8 +13,8 @@ from ..workspace import Workspace
 from .options import data_option, emit, example, json_option
 
 if TYPE_CHECKING:
+    from ..benchmark.audits.lag import Lag, Lags
     from ..benchmark.candidates.sets import CandidateSets
-    from ..benchmark.lag import Lag, Lags
 
 GROUPS = ("splits", "candidates", "features")
 LAG = "lag"
@@ -53,7 +53,7 @@ def audit(what: str, data: Path, protocol: str | None, max_delay_s: int | None, 
 
 
 def _audit(workspace: Workspace, groups: tuple[str, ...], protocol: str | None, as_json: bool) -> int:
-    from ..benchmark.audits import AuditInput, run_audits
+    from ..benchmark.audits.data import AuditInput, run_audits
 
     dataset = Dataset.open(workspace.root)
     known = ("candidates" in groups and _sets(workspace, dataset, protocol, needed=len(groups) == 1)) or {}
@@ -96,7 +96,7 @@ def _sets(workspace: Workspace, dataset: Dataset, protocol: str | None, *, neede
 
 
 def _lag(workspace: Workspace, max_delay_s: int, as_json: bool) -> int:
-    from ..benchmark.lag import measure
+    from ..benchmark.audits.lag import measure
 
     found = measure(workspace, max_delay_s=max_delay_s, seed=workspace.settings.seed)
     emit(found.to_json(), as_json, lag_text(found, simulated=any(r.simulated for r in workspace.recordings())))

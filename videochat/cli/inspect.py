@@ -29,7 +29,7 @@ def validate(data: Path, folder: Path | None, as_json: bool) -> int:
     FOLDER may be any folder with a dataset.json; without it the workspace is checked, candidate sets included. Exits
     with 1 if a check fails.
     """
-    from videochat.benchmark.validation import validate_candidates
+    from videochat.benchmark.audits.validation import validate_candidates
 
     from ..validate import as_rows, findings_table, validate_shards
 

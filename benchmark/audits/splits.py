@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .audit import Check
-from .audits import AuditInput, declare
+from .data import AuditInput, declare
+from .gate import Check
 from .matches import MIN_CLIPS, Match, leaking
 from .near_chat import COLUMNS, chat_matches
 from .near_video import video_matches

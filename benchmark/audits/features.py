@@ -8,9 +8,9 @@ from typing import Any
 from videochat.commenter import MODELS
 from videochat.files import parquet_metadata
 
-from .audit import Check
-from .audits import AuditInput, declare
-from .texts.embeddings import same_encoder
+from ..texts.embeddings import same_encoder
+from .data import AuditInput, declare
+from .gate import Check
 
 
 def _featured(given: AuditInput) -> bool:

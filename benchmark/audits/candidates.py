@@ -10,11 +10,11 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import bdtrc, chdtrc
 
-from .audit import Check
-from .audits import AuditInput, declare
-from .candidates.sets import CandidateSet
-from .metrics.ranks import truth_mask
-from .texts.corpus import Corpus
+from ..candidates.sets import CandidateSet
+from ..metrics.ranks import truth_mask
+from ..texts.corpus import Corpus
+from .data import AuditInput, declare
+from .gate import Check
 
 MIN_EXPECTED = 5.0  # clips a place, for the chi-square to hold (Cochran 1954)
 MAX_P = 1e-6  # five sigma: an accident is no finding

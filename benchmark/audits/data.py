@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 from videochat.errors import UsageError
 from videochat.registry import Registry
 
-from .audit import Check
+from .gate import Check
 
 if TYPE_CHECKING:
     from videochat.dataset import Dataset
     from videochat.workspace import Workspace
 
-    from .candidates.sets import CandidateSets
+    from ..candidates.sets import CandidateSets
 
 GROUPS = ("splits", "candidates", "features")
 

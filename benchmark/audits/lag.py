@@ -30,8 +30,8 @@ from videochat.errors import MissingInput
 from videochat.files import parquet_metadata, read_parquet, stable_hash
 from videochat.progress import progress
 
-from .metrics.statistics import MIN_CLUSTERS, NUM_SAMPLES
-from .texts.embeddings import same_encoder
+from ..metrics.statistics import MIN_CLUSTERS, NUM_SAMPLES
+from ..texts.embeddings import same_encoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,11 +19,11 @@ from videochat.schema import Clip
 from videochat.validate import Finding, finding
 from videochat.workspace import Workspace
 
-from .candidates.build import load_candidates
-from .candidates.sets import CandidateSet, CandidateSets
-from .released.files import AGAIN, KEYS, digest_of, read_lists
-from .released.protocol import RELEASED, ReleasedProtocol
-from .texts.keys import key
+from ..candidates.build import load_candidates
+from ..candidates.sets import CandidateSet, CandidateSets
+from ..released.files import AGAIN, KEYS, digest_of, read_lists
+from ..released.protocol import RELEASED, ReleasedProtocol
+from ..texts.keys import key
 
 
 def validate_candidates(workspace: Workspace) -> list[Finding]:

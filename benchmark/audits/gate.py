@@ -16,11 +16,11 @@ import numpy as np
 
 from videochat.errors import VideochatError
 
-from .metrics.ranks import METRICS, RECIPROCAL_RANK, Metric, Recall, TieCounts, harmonic, tie_counts
-from .scorers.golden import GOLDEN, expected
-from .scorers.panel import BLIND, BY_RECORDING
-from .scores.blocks import ScoreBlock
-from .scores.tasks import Task
+from ..metrics.ranks import METRICS, RECIPROCAL_RANK, Metric, Recall, TieCounts, harmonic, tie_counts
+from ..scorers.golden import GOLDEN, expected
+from ..scorers.panel import BLIND, BY_RECORDING
+from ..scores.blocks import ScoreBlock
+from ..scores.tasks import Task
 
 TOLERANCE = 1e-9  # float64 sums of 1/(t + 1) over thousands of clips
 NUM_SIGMA = 5.0  # a random scorer beyond this is no accident (p < 1e-6)
