@@ -3,7 +3,7 @@
     checks = run_audits(AuditInput(workspace=workspace, dataset=dataset, sets=sets))
     checks = run_audits(given, groups=("splits",))
 
-An audit is declared once, with a name and a group, and gives Checks (audit.py) with the figure that decides. `bench`
+An audit is declared once, with a name and a group, and gives Checks (gate.py) with the figure that decides. `bench`
 runs all of them beside the gate, `videochat audit` by themselves; one that fails stops the run.
 """
 
@@ -65,7 +65,7 @@ def declare(
 def load_audits() -> Registry[Audit]:
     """All audits; each module registers what it holds."""
     for module in GROUPS:
-        importlib.import_module(f"{__package__}.audit_{module}")
+        importlib.import_module(f"{__package__}.{module}")
     return AUDITS
 
 

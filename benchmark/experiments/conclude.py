@@ -1,8 +1,8 @@
 """From the runs of an experiment to its figures and to the sentence that they allow.
 
 Each run holds the variants of one seed (and of one world). A figure is the mean over seeds; its interval comes from
-clusters and seeds (`videochat.benchmark.runs.seeds`). A difference is called established if its interval excludes 0 and its
-sign-flip p, on differences averaged over the seeds, stays below .05 after Holm over the experiment's pairs.
+clusters and seeds (`videochat.benchmark.runs.seeds`). A difference is called established if its interval excludes 0 and
+its sign-flip p, on differences averaged over the seeds, stays below .05 after Holm over the experiment's pairs.
 """
 
 from __future__ import annotations
