@@ -6,8 +6,8 @@
 The ranker guarantees causality: a model is given a view of the clip, in which the future does not exist, and candidate
 numbers sorted by text, which say nothing of the truth. The union of a clip's candidates over all sets is scored once;
 a model whose scores depend on which other candidates it is shown is found out and scored set by set (scoring.py).
-Test clips are scored again with the frames, then the chat, of another clip (gains.py). Golden scorers and the shortcut
-panel run first: if one of them is off, nothing is ranked (audit.py).
+Test clips are scored again with the frames, then the chat, of another clip (scores/gains.py). Golden scorers and the
+shortcut panel run first: if one of them is off, nothing is ranked (audits/gate.py).
 """
 
 from __future__ import annotations

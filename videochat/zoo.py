@@ -67,7 +67,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class ZooResult:
-    """outcomes: one for each model and seed. runs: one for each seed. averages: see `benchmark.runs.seeds`, for several."""
+    """outcomes: one for each model and seed. runs: one for each seed. averages: of several (`benchmark.runs.seeds`)."""
 
     outcomes: list[Outcome]
     runs: list[Run]

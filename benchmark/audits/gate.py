@@ -1,7 +1,7 @@
 """The gate of every run: golden scorers at their closed form, blind scorers at chance. A set that fails is not ranked.
 
 A check is {"check", "ok", "detail", "figure"}; the run keeps all of them and the table prints those that failed. The
-audits of the data itself (audits.py) are checks too, and stand after these.
+audits of the data itself (data.py) are checks too, and stand after these.
 """
 
 from __future__ import annotations

@@ -23,11 +23,7 @@ from ..scores.blocks import CHAT_SWAPPED, REAL, VIDEO_SWAPPED, ScoreBlock
 from ..scores.tasks import Task
 from .clip_facts import ClipFacts
 from .closer_look import closer_look
-from .figures import ALPHA as ALPHA
-from .figures import DIGITS
-from .figures import OFFICIAL as OFFICIAL
-from .figures import estimate as estimate
-from .figures import number as number
+from .figures import DIGITS, OFFICIAL, estimate, number
 from .joint import joint_rows
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..evaluation.evaluate import ALPHA, estimate, number
+from ..evaluation.figures import ALPHA, estimate, number
 from ..metrics.ranks import RECIPROCAL_RANK
 from ..metrics.statistics import MIN_CLUSTERS, Resampled, cluster_sums, holm, sign_flip_p
 from ..runs.seeds import Reader, over_seeds

@@ -14,7 +14,7 @@ import numpy as np
 
 from videochat.errors import UsageError
 
-from ..evaluation.evaluate import number
+from ..evaluation.figures import number
 from ..metrics.ranks import BadScores
 from ..metrics.statistics import MIN_CLUSTERS, Bootstrap, macro_mean
 from ..runs.table import aligned, short

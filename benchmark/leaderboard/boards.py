@@ -17,7 +17,7 @@ from videochat.errors import Mismatch
 from videochat.files import digest_json
 from videochat.schema import slug
 
-from ..evaluation.evaluate import OFFICIAL
+from ..evaluation.figures import OFFICIAL
 from ..metrics.ranks import RECIPROCAL_RANK, Recall
 from ..report.results import UPPER_BOUNDS
 from ..runs import table

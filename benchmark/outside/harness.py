@@ -6,9 +6,9 @@
 
 Two kinds of tasks for each set and split. `likelihood` (multiple_choice): the log-likelihood of each candidate after
 the chat, which is what `v1` ranks by. `choice` (generate_until): the candidates by letter, in seeded orders as
-`choice.py` asks, for models that only write; unreadable answers are ties. No task holds the truth: their only metric
-says how many answers can be read, the numbers come from `videochat bench`. lmms-eval's models return losses (lower is
-better) where lm-evaluation-harness' return log-likelihoods: what is positive throughout is read as a loss.
+`scorers/choice.py` asks, for models that only write; unreadable answers are ties. No task holds the truth: their only
+metric says how many answers can be read, the numbers come from `videochat bench`. lmms-eval's models return losses
+(lower is better) where lm-evaluation-harness' return log-likelihoods: what is positive throughout is read as a loss.
 
 Sources: docs/guides/task_guide.md of EvolvingLMMs-Lab/lmms-eval 0.7, docs/task_guide.md of lm-evaluation-harness 0.4.
 """

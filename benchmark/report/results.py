@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..evaluation.evaluate import ALPHA, OFFICIAL
+from ..evaluation.figures import ALPHA, OFFICIAL
 from ..metrics.ranks import RECIPROCAL_RANK, Recall
 from ..metrics.statistics import MIN_CLUSTERS
 from ..runs.table import golden_constant

@@ -19,7 +19,8 @@ import numpy as np
 
 from videochat.errors import Mismatch, MissingInput, UsageError
 
-from ..evaluation.evaluate import OFFICIAL, PAIRED, paired_differences
+from ..evaluation.evaluate import PAIRED, paired_differences
+from ..evaluation.figures import OFFICIAL
 from ..metrics.ranks import RECIPROCAL_RANK, tie_counts
 from ..scores import rules as score_rules
 from ..scores.blocks import REAL, ScoreBlock

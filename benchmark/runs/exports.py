@@ -18,7 +18,7 @@ from videochat.errors import MissingInput
 from videochat.files import write_text
 from videochat.registry import Registry
 
-from ..evaluation.evaluate import OFFICIAL
+from ..evaluation.figures import OFFICIAL
 from ..metrics.ranks import RECIPROCAL_RANK, Recall
 from . import table
 from .run import Run

@@ -6,7 +6,7 @@
     run.ranking("sfat", "random10")     # a row for each candidate of each clip, with its rank
 
     run.json candidates.parquet scores.parquet     what was ranked, and the scores
-    clips.parquet texts.parquet                    what else is known of clips and candidates (clip_facts.py)
+    clips.parquet texts.parquet                    what else is known of clips and candidates (evaluation/clip_facts.py)
     metrics.json table.txt trec/ weights.parquet   what follows from them
 
 candidates.parquet repeats the ranked sets by text number, without the texts. There are no wall times in a run: the

@@ -23,7 +23,8 @@ import numpy as np
 from videochat.errors import Mismatch
 from videochat.files import stable_hash, write_json
 
-from ..evaluation.evaluate import GAINS, estimate, headline, number
+from ..evaluation.evaluate import GAINS, headline
+from ..evaluation.figures import estimate, number
 from ..metrics.ranks import RECIPROCAL_RANK, Recall, tie_counts
 from ..metrics.statistics import Bootstrap, Resampled, macro_mean, satterthwaite
 from ..scores import rules as score_rules

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..evaluation.evaluate import HEADLINE_K, OFFICIAL
+from ..evaluation.evaluate import HEADLINE_K
+from ..evaluation.figures import OFFICIAL
 from ..metrics.ranks import RECIPROCAL_RANK, Recall
 from ..metrics.statistics import MIN_CLUSTERS
 from ..scorers.choice import sentence as asked
