@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 import tomllib
@@ -85,6 +86,26 @@ def test_imports_point_inwards() -> None:
         else:
             assert not within(found, "videochat.benchmark"), f"{name} imports the benchmark"
             assert not within(found, "videochat.models"), f"{name} imports models"
+
+
+def test_the_parts_of_the_benchmark_import_in_one_direction() -> None:
+    """Folders and top-level modules of benchmark/ can be read in an order in which each needs only earlier ones.
+
+    Imports for types alone count, too; importing a module of another part by a string would be missed.
+    """
+    needs: dict[str, set[str]] = {}
+    for name, path in modules():
+        part = name.removeprefix("videochat.benchmark").lstrip(".").partition(".")[0]
+        if not name.startswith("videochat.benchmark") or not part:
+            continue
+        found = within(imports(name, path), "videochat.benchmark")
+        parts = {imported.split(".")[2] for imported in found if imported.count(".") >= 2}
+        needs.setdefault(part, set()).update(parts - {part})
+    try:
+        order = list(graphlib.TopologicalSorter(needs).static_order())
+    except graphlib.CycleError as error:
+        pytest.fail(f"parts of benchmark/ import each other in a circle: {' <- '.join(error.args[1])}")
+    assert order.index("metrics") < order.index("candidates") < order.index("scorers") < order.index("ranker")
 
 
 def test_the_core_imports_no_outer_part() -> None:
