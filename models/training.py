@@ -30,6 +30,7 @@ from videochat.files import atomic_path, digest_json, exclusive, stable_hash
 from videochat.progress import progress, say
 
 from . import run_log
+from .heap import keep_freed_memory
 
 Batch = dict[str, Tensor]
 MakeBatch = Callable[[np.ndarray, np.random.Generator], Batch]
@@ -187,6 +188,8 @@ class _Stage:
             AcceleratorState._reset_state()  # it keeps one precision a process, and two trainings may have two
         # queries to a memory of one vector cannot matter and get no gradient
         parallel = DistributedDataParallelKwargs(find_unused_parameters=True)
+        if device == "cpu":
+            keep_freed_memory()
         self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision, kwargs_handlers=[parallel])
         self.plain = model.to(self.accelerator.device)
         self.stage, self.seed, self.settings, self.state_path = stage, seed, settings, state_path
