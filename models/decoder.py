@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .attention import dot_product_attention
 from .encoder import TokenEmbedding
 from .gate import Gate
 from .layers import Attend, CrossAttention, FeedForward, SelfAttention
@@ -39,7 +39,7 @@ class Memory:
         key, value = self.kv[:, layer, 0], self.kv[:, layer, 1]
         if key.shape[2] == 1:  # attention to a single vector is that vector
             return value.expand(-1, -1, query_BHTE.shape[2], -1)
-        return F.scaled_dot_product_attention(query_BHTE, key, value, attn_mask=self.mask[:, None, None, :])
+        return dot_product_attention(query_BHTE, key, value, mask=self.mask[:, None, None, :])
 
 
 class DecoderLayer(nn.Module):
@@ -150,7 +150,7 @@ class Decoder(nn.Module):
                 query, key, value = (x.transpose(1, 2) for x in (query, key, value))
                 if cache is not None:
                     key, value = cache.update(key, value, index)
-                return F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2)
+                return dot_product_attention(query, key, value, mask=mask).transpose(1, 2)
 
             cross = [lambda q, m=memory, i=index: m.attend(i, q.transpose(1, 2)).transpose(1, 2) for memory in memories]
             present = [None if memory.present is None else memory.present[:, None, None] for memory in memories]

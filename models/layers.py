@@ -12,8 +12,9 @@ import math
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .attention import dot_product_attention
 
 # (query, key, value), each (..., H, E), to the attended values (..., H, E)
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -77,7 +78,7 @@ def attend_masked(mask_BT: Tensor) -> Attend:
 
     def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         query, key, value = (x.transpose(1, 2) for x in (query, key, value))
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask_BT[:, None, None, :]).transpose(1, 2)
+        return dot_product_attention(query, key, value, mask=mask_BT[:, None, None, :]).transpose(1, 2)
 
     return attend
 

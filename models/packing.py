@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from .attention import dot_product_attention
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,7 @@ def attend_within(query_SHE: Tensor, key_SHE: Tensor, value_SHE: Tensor, packing
             query, key, value = (
                 x[start:end].unflatten(0, (count, length)).transpose(1, 2) for x in (query_SHE, key_SHE, value_SHE)
             )
-            out = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+            out = dot_product_attention(query, key, value, causal=causal)
             outputs.append(out.transpose(1, 2).flatten(0, 1))
         start = end
     return torch.cat(outputs)

@@ -17,10 +17,10 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..answering import AnsweringModel, Encoding
+from ..attention import dot_product_attention
 from ..decoder import Decoder
 from ..encoder import ContextEncoder, TokenEmbedding
 from ..frame_pooling import uniform_weights
@@ -109,7 +109,7 @@ class KlvcgModel(AnsweringModel):
 
         def attend(query_BSHE: Tensor) -> Tensor:
             query = query_BSHE.transpose(1, 2)
-            return F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :]).transpose(1, 2)
+            return dot_product_attention(query, key, value, mask=mask[:, None, None, :]).transpose(1, 2)
 
         found: Tensor = self.knowledge_query(slots_BSW, attend)
         return found

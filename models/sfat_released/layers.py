@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..attention import dot_product_attention
 from ..decoder import Decoder, Memory
 from ..layers import Attend, CrossAttention, SelfAttention
 from ..packing import attend_within, pack
@@ -139,7 +139,7 @@ class PostNormDecoder(Decoder):
 
         def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             query, key, value = (x.transpose(1, 2) for x in (query, key, value))
-            return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed_TT).transpose(1, 2)
+            return dot_product_attention(query, key, value, mask=allowed_TT).transpose(1, 2)
 
         for index, layer in enumerate(self.layers):
             cross = [lambda q, m=memory, i=index: m.attend(i, q.transpose(1, 2)).transpose(1, 2) for memory in memories]
