@@ -53,6 +53,7 @@ def run_experiment(
 
     experiment = EXPERIMENTS[name]
     device, options = api.pick_device(device), dict(options or {})
+    check_options(experiment, options)
     folder = workspace.root / "experiments" / name
     worlds: dict[float | None, Workspace] = {}
     for rate in dict.fromkeys(variant.world for variant in experiment.variants):
@@ -95,10 +96,27 @@ def run_experiment(
     return folder, result
 
 
+def check_options(experiment: Experiment, options: Mapping[str, Any]) -> None:
+    """Raises UsageError for an option that the experiment itself turns: its labels would no longer be true."""
+    for option in options:
+        if option in experiment.turned:
+            raise UsageError(
+                f"the variants of experiment {experiment.name} differ in {option}", fix=f"leave --set {option}=... out"
+            )
+        if option == "seed":
+            raise UsageError("an experiment trains with several seeds", fix="leave --set seed out, and pass --seeds N")
+
+
 def check_needs(experiment: Experiment, dataset: Dataset) -> None:
     """Raises MissingInput if the data lack what the experiment is about."""
     if missing := sorted(experiment.needs - dataset.provides):
-        fixes = {"transcript": "run `videochat transcribe` and `videochat build`"}
+        transcripts = "run `videochat transcribe` and `videochat build`"
+        if dataset.simulated:  # their videos have no sound
+            transcripts = (
+                f"simulate it: `python -m videochat.sample.speech --data {dataset.root} --say colour --out speech`, "
+                "then `videochat transcribe --from speech` and `videochat build`"
+            )
+        fixes = {"transcript": transcripts}
         raise MissingInput(
             f"experiment {experiment.name} needs {', '.join(missing)}, which these data do not hold",
             fix=fixes.get(missing[0], "run `videochat build-features` and `videochat build`"),

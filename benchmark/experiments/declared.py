@@ -32,7 +32,8 @@ class Variant:
 class Experiment:
     """variants: at least two. pairs: (a, b): the differences a - b that answer the question. axis: name of x.
 
-    needs: what the data must hold beyond what the models need. weights: show where the frame weights lie.
+    needs: what the data must hold beyond what the models need. weights: show where the frame weights lie. told: options
+    that tell the models of the variants apart.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Experiment:
     axis: str = ""
     needs: frozenset[str] = frozenset()
     weights: bool = False
+    told: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         labels = [variant.label for variant in self.variants]
@@ -55,6 +57,11 @@ class Experiment:
 
     def variant(self, label: str) -> Variant:
         return next(variant for variant in self.variants if variant.label == label)
+
+    @property
+    def turned(self) -> frozenset[str]:
+        """The options that the variants differ in: whoever set one for all of them would make the labels untrue."""
+        return self.told.union(*(variant.options for variant in self.variants))
 
 
 EXPERIMENTS: Registry[Experiment] = Registry("experiment")
@@ -143,6 +150,7 @@ _add(
         variants=(Variant(label="sfat"), Variant(label="sfat-audio", model="sfat-audio")),
         pairs=(("sfat-audio", "sfat"),),
         needs=frozenset({"transcript"}),
+        told=frozenset({"transcript"}),
     )
 )
 _add(
@@ -152,6 +160,7 @@ _add(
         source="open question 2: static integration of knowledge introduced noise",
         variants=(Variant(label="sfat"), Variant(label="sfat-knowledge", model="sfat-knowledge")),
         pairs=(("sfat-knowledge", "sfat"),),
+        told=frozenset({"knowledge"}),
     )
 )
 RATES = (0.0, 0.25, 0.5, 1.0)
@@ -168,5 +177,6 @@ _add(
         ),
         pairs=tuple((f"semantic@{rate:g}", f"mean@{rate:g}") for rate in RATES),
         axis="share of clips that refer to the screen",
+        told=frozenset({"pooling"}),
     )
 )

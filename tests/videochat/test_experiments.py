@@ -114,6 +114,31 @@ def test_data_that_lack_what_is_asked_are_told(tmp_path: Path, dummies: ModuleTy
     assert "temperature" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("pooling", "pooling=mean"),
+        ("audio", "transcript=open"),
+        ("reference-rate", "pooling=mean"),
+        ("pooling", "seed=3"),
+    ],
+)
+def test_what_an_experiment_turns_cannot_be_set_for_all(
+    name: str, option: str, tmp_path: Path, dummies: ModuleType, capsys: Any
+) -> None:
+    root = workspace_at(tmp_path / "w", dummies).root
+    for extra in ((), ("--dry-run",)):
+        assert run("experiment", name, "--data", root, "--set", option, *extra) == 2
+        assert f"leave --set {option.partition('=')[0]}" in capsys.readouterr().err
+    assert not (root / "checkpoints").exists()
+
+
+def test_transcripts_of_simulated_data_are_simulated(tmp_path: Path, dummies: ModuleType, capsys: Any) -> None:
+    root = workspace_at(tmp_path / "w", dummies).root
+    assert run("experiment", "audio", "--data", root) == 1
+    assert f"python -m videochat.sample.speech --data {root}" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_an_experiment_from_end_to_end_and_again(tmp_path: Path, dummies: ModuleType) -> None:
     workspace = workspace_at(tmp_path / "w", dummies)

@@ -60,8 +60,9 @@ def experiment(
     workspace, dataset = _opened(data)
     options = _options(settings, None)
     if dry_run:
-        from ..experiment import check_needs
+        from ..experiment import check_needs, check_options
 
+        check_options(declared, options)
         if all(variant.world is None for variant in declared.variants):
             check_needs(declared, dataset)
         shown = {
