@@ -28,6 +28,8 @@ def read_comments(path: Path, clip_ids: Sequence[str]) -> list[str]:
         clip_id, comment = (row.get(name) if isinstance(row, dict) else None for name in ("clip_id", "comment"))
         if not isinstance(clip_id, str) or not isinstance(comment, str):
             raise UsageError(f"{path}, line {number}: no clip_id and comment", fix=FORM)
+        if not comment.isascii() and comment.encode(errors="replace").decode() != comment:
+            raise UsageError(f"{path}, line {number}: the comment holds half a character", fix="write it as UTF-8")
         if clip_id in found:
             raise UsageError(f"{path}, line {number}: clip {clip_id} comes twice", fix="one comment a clip")
         found[clip_id] = comment
@@ -47,7 +49,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Any]]:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield number, json.loads(line)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of JSON, of UTF-8, or of a number with thousands of digits
         raise UsageError(f"{path} is no JSON: {error}", fix=FORM) from None
 
 

@@ -175,6 +175,8 @@ def test_comments_files_survive_a_round_trip_and_bad_ones_are_told(tmp_path: Pat
         ('{"clip_id": "a"}', "line 1: no clip_id and comment"),
         ('{"clip_id": "a", "comment": "x"}\n' * 2, "line 2: clip a comes twice"),
         ("[1]", "line 1: no clip_id"),
+        (json.dumps({"clip_id": "a", "comment": "\ud83d"}), "line 1: the comment holds half a character"),
+        ("9" * 5000, "no JSON"),
         ("\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "no JSON"),
     ):
         path.write_text(text)

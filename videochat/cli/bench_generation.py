@@ -70,7 +70,11 @@ def bench_generation(
     for name in names:
         api.entry_of(name)  # an unknown name is said before any work
     decoding = Decoding(method=method, max_new_tokens=max_tokens, temperature=temperature, top_p=top_p, beams=beams)
-    given = dict(_named(pair) for pair in files)
+    given: dict[str, Path] = {}
+    for name, path in map(_named, files):
+        if name in given:
+            raise UsageError(f"two files of comments are called {name}", fix="give each its own name")
+        given[name] = path
     if dry_run:
         rows = next((row["clips"] for row in dataset.manifest["per_split"] if row["split"] == split), 0)
         clips = rows if limit is None else min(rows, limit)
