@@ -30,11 +30,13 @@ def format_ms(time_ms: int) -> str:
 
 
 def parse_ms(text: str) -> int:
-    """ "12:30", "1:02:03.5" or "95" (seconds) -> milliseconds. Raises UsageError on anything else."""
+    """ "12:30", "90:00", "1:02:03.5" or "95" (seconds) -> milliseconds. Raises UsageError on anything else, such as
+    "12:75": what follows a colon is below 60."""
     match = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)", text.strip())
-    if not match:
+    hours, minutes, seconds = match.groups() if match else (None, None, "0")
+    past_sixty = (minutes and Fraction(seconds) >= 60) or (hours and int(minutes) >= 60)
+    if not match or past_sixty:
         raise UsageError(f"{text!r} is not a time", fix="write seconds, mm:ss or h:mm:ss")
-    hours, minutes, seconds = match.groups()
     return to_ms(Fraction(seconds) + 60 * int(minutes or 0) + 3600 * int(hours or 0))
 
 

@@ -473,6 +473,7 @@ def picture(path: Path) -> None:
         ("a.png", picture, "is a picture, not a video"),
         ("a.jpg", picture, "is a picture, not a video"),
         ("a.mp4", b"hello world", "cannot be opened as a video"),
+        ("b.txt", b"hello world\n" * 400, "is text, not a video"),
         ("a.m3u8", b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{made}\n", "is a playlist, not a video"),
         ("a.txt", b"ffconcat version 1.0\nfile {name}\n", "is a playlist, not a video"),
     ],

@@ -21,7 +21,8 @@ from typing import Any
 from ..clock import to_ms
 from ..errors import BadRecording, MissingInput
 
-STILLS = frozenset({"image2", "ico", "tty"})  # libavformat names of what has pictures but no time; and *_pipe
+STILLS = frozenset({"image2", "ico"})  # libavformat names of what has pictures but no time; and *_pipe
+TEXTS = frozenset({"tty"})  # it takes any text for drawings made of letters
 PLAYLISTS = frozenset({"hls", "concat", "dash", "sdp"})  # they name other files, which were not imported
 AGAIN = "import a whole copy of it with --replace, or import the chat without it"
 
@@ -75,6 +76,7 @@ def open_video(path: Path) -> Iterator[Any]:
         names = set(container.format.name.split(","))
         for kind, found in (
             ("a picture", names & STILLS or container.format.name.endswith("_pipe")),
+            ("text", names & TEXTS),
             ("a playlist", names & PLAYLISTS),
         ):
             if found:
