@@ -68,9 +68,11 @@ def real() -> Path:
 
 @pytest.fixture(scope="session")
 def loopback(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModuleType, Any, Any]:
-    """The package tests/loopback_twitch, its media folder and its certificate authority, made once a session."""
+    """The package tests/loopback_twitch, its media folder (one for all xdist workers) and its certificate authority."""
     module = _load("loopback_twitch")
-    return module, module.Media(tmp_path_factory.mktemp("loopback_media")), module.Authority()
+    base = tmp_path_factory.getbasetemp()
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return module, module.Media(folder / "loopback_media"), module.Authority()
 
 
 @pytest.fixture

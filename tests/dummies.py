@@ -6,6 +6,7 @@ carry a feature made of both, so that a model that looks can find the answer.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def make_clips(
                     )
                 )
                 frame_ms = np.arange(max(0, start - 10_000), start + 30_000, 1_000, dtype=np.int32)
-                frames = np.stack([_unit(random.standard_normal(width)) for _ in frame_ms])
+                frames = random.standard_normal((len(frame_ms), width))
+                frames /= np.linalg.norm(frames, axis=1, keepdims=True)
                 focal = (frame_ms >= start + 8_000) & (frame_ms < start + 12_000)
                 frames[focal] = _unit(words[item] + words[colour])
                 clips.append(
@@ -84,6 +86,10 @@ def _unit(vector: np.ndarray) -> np.ndarray:
     return np.asarray(vector / np.linalg.norm(vector))
 
 
+def _split_category_and_recording(clip: Clip) -> tuple[str, str, str]:
+    return clip.split, clip.category, clip.recording_id
+
+
 def make_dataset(folder: Path, *, simulated: bool = True, split_by: str = "channel", **sizes: Any) -> Dataset:
     """A workspace in `folder` that holds only shards; see make_clips for the sizes."""
     clips = make_clips(**sizes)
@@ -91,7 +97,7 @@ def make_dataset(folder: Path, *, simulated: bool = True, split_by: str = "chann
     workspace = Workspace.open(folder, create=True)
     write_dataset(
         workspace,
-        [(clip.split, clip.category, clip.recording_id, table_of([clip], dim)) for clip in clips],
+        [(*of, table_of(list(same), dim)) for of, same in itertools.groupby(clips, _split_category_and_recording)],
         dim=dim,
         facts={"simulated": simulated, "split_by": split_by, "clip_fingerprint": {"model": "dummy"} if dim else None},
     )

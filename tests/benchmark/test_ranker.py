@@ -29,7 +29,7 @@ class World:
 
     def __init__(self, folder: Path, dummies, **sizes):
         self.dataset = dummies.make_dataset(
-            folder, split_by="recording", num_channels=3, recordings_per_channel=12, clips_per_recording=36, **sizes
+            folder, split_by="recording", num_channels=3, recordings_per_channel=12, clips_per_recording=24, **sizes
         )
         self.workspace = Workspace.open(folder)
         self.sets = build_candidates(self.workspace, self.dataset, "v1")

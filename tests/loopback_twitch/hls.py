@@ -6,7 +6,9 @@ again (repeated where it is too short, with one running clock), and a muted segm
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import threading
 from dataclasses import dataclass
@@ -41,7 +43,10 @@ def run_ffmpeg(*arguments: str | Path) -> None:
 
 
 class Media:
-    """The session's media folder: bases by source and height, segments by base and length."""
+    """The session's media folder: bases by source and height, segments by base and length.
+
+    Test processes may share it: what is made gets a name of its process first and is renamed when it is whole.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -65,8 +70,8 @@ class Media:
         if not path.exists():
             video_codec = ["-c:v", "libx264", "-preset", "ultrafast", "-crf", "36", "-g", str(FPS * 2)]
             video_codec += ["-sc_threshold", "0", "-pix_fmt", "yuv420p", "-threads", "1"]
-            part = path.with_suffix(".part.mp4")
-            run_ffmpeg(*source, *video_codec, "-c:a", "aac", "-b:a", "32k", part)
+            part = path.with_suffix(f".part{os.getpid()}.mp4")
+            run_ffmpeg(*source, *video_codec, "-c:a", "aac", "-aac_coder", "fast", "-b:a", "32k", part)
             part.rename(path)
         return path
 
@@ -85,15 +90,17 @@ class Media:
         if vod.duration_s > 0:
             base = self.base(vod.video, height, vod.duration_s)
             folder = self.folder / f"{base.stem}-{vod.duration_s}s"
-            index = folder / "index.m3u8"
-            if not index.exists():
-                folder.mkdir(exist_ok=True)
-                part = folder / "part.m3u8"
+            if not folder.exists():
+                part = folder.with_name(f"{folder.name}.part{os.getpid()}")
+                part.mkdir()
                 loop = ["-stream_loop", "-1", "-i", base, "-t", str(vod.duration_s), "-c", "copy"]
                 shape = ["-f", "hls", "-hls_time", str(SEGMENT_S), "-hls_playlist_type", "vod"]
-                run_ffmpeg(*loop, *shape, "-hls_segment_filename", folder / "%d.ts", part)
-                part.rename(index)
-            seconds = tuple(float(found) for found in EXTINF.findall(index.read_text()))
+                run_ffmpeg(*loop, *shape, "-hls_segment_filename", part / "%d.ts", part / "index.m3u8")
+                try:
+                    part.rename(folder)
+                except OSError:  # another process was faster
+                    shutil.rmtree(part)
+            seconds = tuple(float(found) for found in EXTINF.findall((folder / "index.m3u8").read_text()))
         name = "chunked" if is_source else f"{height}p30"
         return Rendition(name, height, width_of(height), folder, seconds, BITRATES.get(height, height * 2000))
 
@@ -102,7 +109,7 @@ class Media:
         silent = segment.with_name(f"{segment.stem}-muted.ts")
         with self._lock:
             if not silent.exists():
-                part = segment.with_name(f"{segment.stem}-muted.part.ts")
+                part = segment.with_name(f"{segment.stem}-muted.part{os.getpid()}.ts")
                 clock = ["-copyts", "-muxdelay", "0", "-muxpreload", "0"]
                 run_ffmpeg(*clock[:1], "-i", segment, "-c:v", "copy", "-af", "volume=0", "-c:a", "aac", *clock, part)
                 part.rename(silent)
