@@ -75,4 +75,8 @@ def test_a_moment_of_local_files_is_what_the_shards_hold(
     assert "failed" in capsys.readouterr().err
     blind = ("generate", "--chat", files["chat"], "--at", "0:30", "--category", "Art", "--device", "cpu")
     assert run(*blind) == 1
-    assert "needs frames" in capsys.readouterr().err
+    assert "needs frames" in (err := capsys.readouterr().err)
+    assert "pass --video" in err
+    capsys.readouterr()
+    assert run(*moment, "--at", "0:30", "--category", "Art", "--offset-ms", 3_600_000) == 0
+    assert "no kept comment in the 20 s before 0:30" in capsys.readouterr().err

@@ -11,9 +11,10 @@ from .. import api
 from ..clock import parse_ms
 from ..commenter import ClipView
 from ..dataset import Dataset
-from ..errors import UsageError
+from ..errors import MissingInput, UsageError
 from ..generate import METHODS, Decoding, chosen_clips, generate_comments
 from ..moment import view_at
+from ..progress import say
 from ..schema import SPLITS, Clip
 from ..workspace import Workspace
 from .options import data_option, device_option, dry_run_option, emit, emit_plan, example, json_option
@@ -101,8 +102,13 @@ def generate(
     commenter = api.load_model(model, workspace, dataset, device=device, options=options)
     if at_ms is not None:
         assert chat is not None
+        if video is None and "frames" in commenter.needs:
+            raise MissingInput(
+                f"{commenter.name} needs frames, and there is no video of this moment",
+                fix="pass --video, or take a model that reads chat alone, such as sfat-text",
+            )
         clips.append(
-            view_at(
+            moment := view_at(
                 workspace,
                 dataset,
                 chat=chat,
@@ -113,6 +119,9 @@ def generate(
                 device=device,
             )
         )
+        if not moment.context:
+            seconds = workspace.settings.geometry.context_ms / 1000
+            say(f"note: the chat has no kept comment in the {seconds:g} s before {at}; {commenter.name} reads none")
     written = generate_comments(commenter, clips, decoding)
     text = "\n".join(f"{row.clip_id}\t{row.comment}" for row in written)
     emit([dataclasses.asdict(row) for row in written], as_json, text)
