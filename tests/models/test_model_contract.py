@@ -32,9 +32,15 @@ LANGUAGE = [
 BLIND = [{"folder": folder, "use_video": False} for folder in ("tte", "livebot", "videoic", "klvcg")]
 GENERATIVE = [*LIKELIHOOD, *BLIND, *LANGUAGE]  # the last train beside a language model, and do not save that
 KINDS = [*GENERATIVE, {"zero_shot": "mean"}, {"zero_shot": "max"}]
+ABLATIONS = [kind for kind in SFAT if kind["pooling"] not in ("semantic", "none")]
 
 
-@pytest.fixture(params=KINDS, ids=lambda kind: "-".join(str(value) for value in kind.values()))
+def quick(kinds: list[dict[str, Any]]) -> list[Any]:
+    """SFAT's ablations, which differ in the pooling of frames alone, wait for the slow tests."""
+    return [pytest.param(kind, marks=pytest.mark.slow) if kind in ABLATIONS else kind for kind in kinds]
+
+
+@pytest.fixture(params=quick(KINDS), ids=lambda kind: "-".join(str(value) for value in kind.values()))
 def commenter(request: pytest.FixtureRequest, make_model: Callable[..., Any]) -> Any:
     from videochat.models.zero_shot import ClipZeroShot
 
@@ -119,7 +125,7 @@ def test_no_clips_give_no_scores(commenter, texts):
     assert commenter.score([], [], texts) == []
 
 
-@pytest.fixture(params=GENERATIVE, ids=lambda kind: "-".join(str(value) for value in kind.values()))
+@pytest.fixture(params=quick(GENERATIVE), ids=lambda kind: "-".join(str(value) for value in kind.values()))
 def likely(request: pytest.FixtureRequest, make_model: Callable[..., Any]) -> Any:
     """A model with log-likelihoods and `generate`."""
     return make_model(**request.param)
@@ -173,7 +179,7 @@ def test_sampling_and_beams_run_and_follow_the_seed(make_sfat, views):
     assert len(sfat.generate(views[:2], max_new_tokens=5, num_beams=2)) == 2
 
 
-@pytest.mark.parametrize("kind", LIKELIHOOD, ids=lambda kind: "-".join(str(value) for value in kind.values()))
+@pytest.mark.parametrize("kind", quick(LIKELIHOOD), ids=lambda kind: "-".join(str(value) for value in kind.values()))
 def test_weights_survive_saving_and_loading(make_model, kind, views, tmp_path):
     """`from_pretrained` builds on the meta device: what is not a saved weight would come back as garbage."""
     import torch
@@ -216,10 +222,17 @@ def test_a_fresh_process_scores_as_the_one_that_saved(make_sfat, views, tmp_path
 @pytest.mark.parametrize(
     "kind",
     [
-        *({"pooling": pooling} for pooling in ("semantic", "none", "all")),
-        {"pooling": "semantic", "transcript": "scalar"},
-        {"pooling": "semantic", "knowledge": "scalar"},
-        *LIKELIHOOD[len(SFAT) :],
+        {"pooling": "semantic"},
+        *(
+            pytest.param(kind, marks=pytest.mark.slow)
+            for kind in (
+                {"pooling": "none"},
+                {"pooling": "all"},
+                {"pooling": "semantic", "transcript": "scalar"},
+                {"pooling": "semantic", "knowledge": "scalar"},
+                *LIKELIHOOD[len(SFAT) :],
+            )
+        ),
     ],
     ids=lambda kind: "-".join(kind.values()),
 )

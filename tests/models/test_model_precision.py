@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-FOLDERS = ("sfat", "sfat_released", "tte", "livebot", "videoic", "klvcg", "video_chatgpt")
+OTHERS = ("sfat_released", "tte", "livebot", "videoic", "klvcg", "video_chatgpt")
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", ["sfat", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def test_bfloat16_moves_no_likelihood_by_a_hundredth_and_hardly_any_first_place(make_model, views, texts, folder):
     import torch
 

@@ -109,7 +109,13 @@ def test_sfat_on_features_of_another_clip_than_the_reference_is_refused(context)
         MODELS["sfat"].load(context)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "training.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.safetensors",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("config.json", "tokenizer.json", "training.json")),
+    ],
+)
 def test_a_damaged_checkpoint_names_the_train_line_which_heals_it(context, name):
     MODELS["sfat"].train(context)
     whole = files_of(context.checkpoint)

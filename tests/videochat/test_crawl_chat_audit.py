@@ -93,6 +93,7 @@ def test_the_reasons_of_the_fetch_are_kept() -> None:
 
 
 @pytest.mark.fixtures
+@pytest.mark.slow
 def test_thresholds_on_real_chats(real: Path) -> None:
     """The table of chat_gaps: natural silences of 27 real VODs, and lost pages that are found, 40 for each VOD."""
     rng = np.random.default_rng(0)
