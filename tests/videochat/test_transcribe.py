@@ -22,7 +22,8 @@ from videochat.errors import BadRecording, MissingInput, UsageError
 from videochat.files import digest_file, parquet_metadata
 from videochat.rights.tombstones import Tombstones
 from videochat.schema import TRANSCRIPTS, Recording
-from videochat.speech.audio import RATE, AudioReport, windows
+from videochat.speech.audio import RATE, AudioReport, Window, windows
+from videochat.speech.recogniser import load_recogniser
 from videochat.speech.transcribe import import_transcripts, plan_transcribe, transcribe, window_ends
 from videochat.speech.transcript_files import read_transcript
 from videochat.workspace import Workspace
@@ -269,6 +270,19 @@ def test_words_of_a_ctc_model_become_segments(workspace: Workspace, noisy: Path,
     for row in rows(workspace, "a"):
         assert row["end_ms"] - row["start_ms"] <= 10_000 or " " not in row["text"], "only one word may be longer"
     assert "language" not in parquet_metadata(workspace.transcripts_path("a"))["by"]
+
+
+def test_windows_of_one_length_are_heard_together_or_one_by_one_with_one_result(tiny_whisper: Path) -> None:
+    rng = np.random.default_rng(0)
+    heard = [
+        Window(start_ms=n * 30_000, samples=rng.uniform(-0.3, 0.3, 30 * RATE).astype(np.float32)) for n in range(3)
+    ]
+    model = load_recogniser(str(tiny_whisper))
+    assert model.pipe.tokenizer.pad_token_id is None, "with such a tokenizer transformers refuses batches"
+    one_by_one = model.segments(heard, language="en")
+    model.pipe.tokenizer.pad_token = model.pipe.tokenizer.eos_token
+    assert model.segments(heard, language="en") == one_by_one
+    assert sum(map(len, one_by_one)) > 0
 
 
 def test_untrained_and_foreign_models_are_refused(

@@ -84,10 +84,11 @@ class Recogniser:
             options["return_timestamps"] = "word"
         for _, group in itertools.groupby(loud, key=lambda n: len(windows[n].samples)):  # padding would change a result
             numbers = list(group)
+            batch_size = 1 if self.pipe.tokenizer.pad_token_id is None else len(numbers)  # transformers refuses others
             with _quiet():
                 answers = self.pipe(
                     [{"raw": windows[n].samples, "sampling_rate": RATE} for n in numbers],
-                    batch_size=len(numbers),
+                    batch_size=batch_size,
                     **options,
                 )
             for n, answer in zip(numbers, answers, strict=True):
