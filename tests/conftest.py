@@ -9,17 +9,20 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from videochat.workspace import Workspace
+if TYPE_CHECKING:
+    from videochat.workspace import Workspace
 
 TESTS = Path(__file__).parent
 FIXTURES = TESTS.parent.parent / "shared" / "fixtures"
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach a model hub
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores, so threads of each would only wait for each other;
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when numpy and torch are loaded, which comes after this file
 
 
 def _load(name: str) -> ModuleType:
@@ -54,6 +57,8 @@ def planted_root(planted: ModuleType, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture
 def planted_copy(planted_root: Path, tmp_path: Path) -> Workspace:
     """A copy that the test may change."""
+    from videochat.workspace import Workspace
+
     shutil.copytree(planted_root, tmp_path / "ws", symlinks=True)
     return Workspace.open(tmp_path / "ws")
 
