@@ -69,12 +69,19 @@ def pretrained_tokenizer(name: str, comments: Iterable[Comment]) -> PreTrainedTo
     """
     from transformers import AutoTokenizer
 
-    try:
-        found = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError, KeyError) as error:
-        why = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        fix = "give a local folder with tokenizer.json, or leave out --set tokenizer= to train one on the chat"
-        raise MissingInput(f"no tokenizer {name!r}: {why}", fix=fix) from error
+    from videochat.frames.weights import no_waiting_for_the_hub
+
+    with no_waiting_for_the_hub() as reachable:
+        try:
+            found = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        except (OSError, ValueError, KeyError) as error:
+            why = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            if Path(name).is_dir():
+                why = "that folder holds none that can be read"
+            elif not reachable:
+                why = "the hub cannot be reached from here, and it is not in its cache"
+            fix = "give a local folder with tokenizer.json, or leave out --set tokenizer= to train one on the chat"
+            raise MissingInput(f"no tokenizer {name!r}: {why}", fix=fix) from error
     if not isinstance(found, PreTrainedTokenizerFast):
         raise UsageError(f"{name} has no fast tokenizer", fix="take one with a tokenizer.json")
     roles = {

@@ -243,5 +243,7 @@ def test_a_pretrained_tokenizer_trains_loads_and_writes(context, word_pieces, mo
 
 
 def test_a_tokenizer_that_cannot_be_had_is_named(context):
-    with pytest.raises(MissingInput, match="no tokenizer"):
+    with pytest.raises(MissingInput, match="no tokenizer .*: the hub cannot be reached from here"):
         train(context, "a", tokenizer="nobody/knows-this")
+    with pytest.raises(MissingInput, match="no tokenizer .*: that folder holds none"):
+        train(context, "a", tokenizer=str(context.workspace.root))
