@@ -231,6 +231,8 @@ def _as(kind: type, name: str, value: Any) -> Any:
             return {"true": True, "false": False}[value.casefold()]
         if kind is int and float(value) != int(float(value)):
             raise ValueError
+        if (isinstance(value, bool) and kind is not bool) or value is None or isinstance(value, list | dict):
+            raise ValueError  # JSON that is neither number nor word, though Python makes one of it: true is no 1
         return kind(value)
     except (KeyError, OverflowError, TypeError, ValueError):
         words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}[kind]

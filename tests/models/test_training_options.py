@@ -243,7 +243,16 @@ def test_a_pretrained_tokenizer_trains_loads_and_writes(context, word_pieces, mo
 
 
 def test_a_tokenizer_that_cannot_be_had_is_named(context):
-    with pytest.raises(MissingInput, match="no tokenizer .*: the hub cannot be reached from here"):
+    with pytest.raises(MissingInput, match=r"no tokenizer .*: the hub cannot be reached from here"):
         train(context, "a", tokenizer="nobody/knows-this")
-    with pytest.raises(MissingInput, match="no tokenizer .*: that folder holds none"):
+    with pytest.raises(MissingInput, match=r"no tokenizer .*: that folder holds none"):
         train(context, "a", tokenizer=str(context.workspace.root))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": True}, {"learning_rate": False}, {"tokenizer": None}, {"pooling": ["mean"]}]
+)
+def test_what_is_neither_number_nor_word_is_not_made_one(context, wrong):
+    with pytest.raises(UsageError, match=r"is (True|False|None|\['mean'\]), not a"):
+        train(context, "a", **wrong)
+    assert not (context.workspace.root / "a").exists()
