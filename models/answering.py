@@ -1,6 +1,6 @@
 """What every model with memories and a comment decoder shares: scoring, the loss, and transformers' `generate`.
 
-A subclass owns `embedding` (TokenEmbedding), `decoder` (Decoder) and says how a batch of clips becomes memories:
+A subclass owns `embedding` (Embedding), `decoder` (Decoder) and says how a batch of clips becomes memories:
 
     class LivebotModel(AnsweringModel):
         def encode(self, batch): return self.encoding([video_memory, text_memory])
@@ -21,7 +21,7 @@ from transformers.modeling_outputs import Seq2SeqLMOutput
 from transformers.utils.generic import ModelOutput
 
 from .decoder import Decoder, Memory
-from .encoder import SummedLoss, TokenEmbedding
+from .encoder import BertEmbedding, Embedding, SummedLoss, TokenEmbedding
 from .layers import initialise
 from .packing import pack
 
@@ -42,7 +42,7 @@ class Encoding(ModelOutput):
 
 class AnsweringModel(PreTrainedModel, GenerationMixin):
     main_input_name = "comment_index"
-    embedding: TokenEmbedding
+    embedding: Embedding
     decoder: Decoder
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -100,6 +100,11 @@ class AnsweringModel(PreTrainedModel, GenerationMixin):
             parts.append(logits.gather(1, labels[:, None])[:, 0] - logits.logsumexp(-1))
         return torch.cat(parts), packing.sequence_S
 
+    def response_loss(self, encoding: Any, ids: Tensor, lengths: Tensor, clip: Tensor) -> SummedLoss:
+        """Teacher forcing: the loss over the responses, given as to `token_log_probs`."""
+        log_probs, _ = self.token_log_probs(encoding, ids, lengths, clip)
+        return SummedLoss(-log_probs.sum(), torch.tensor(len(log_probs), device=log_probs.device))
+
     def forward(
         self,
         comment_index: Tensor | None = None,
@@ -122,8 +127,7 @@ class AnsweringModel(PreTrainedModel, GenerationMixin):
             encoder_outputs = self.encode({name: value for name, value in batch.items() if isinstance(value, Tensor)})
         if response_ids is not None:
             assert response_lengths is not None and response_clip is not None
-            log_probs, _ = self.token_log_probs(encoder_outputs, response_ids, response_lengths, response_clip)
-            return SummedLoss(-log_probs.sum(), torch.tensor(len(log_probs), device=log_probs.device))
+            return self.response_loss(encoder_outputs, response_ids, response_lengths, response_clip)
         assert decoder_input_ids is not None, "give responses to score or decoder_input_ids to continue"
         cache = getattr(past_key_values, "self_attention_cache", past_key_values)
         hidden = self.decoder.step(self.embedding, decoder_input_ids, self.memories(encoder_outputs), cache)
@@ -139,14 +143,19 @@ class AnsweringModel(PreTrainedModel, GenerationMixin):
         return _EncoderForGeneration(self)
 
     def get_input_embeddings(self) -> nn.Module:
-        return self.embedding
+        return self.embedding.word if isinstance(self.embedding, BertEmbedding) else self.embedding
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        assert isinstance(value, TokenEmbedding)
-        self.embedding = value
+        assert isinstance(value, nn.Embedding)
+        if isinstance(self.embedding, BertEmbedding):
+            self.embedding.word = value
+        else:
+            assert isinstance(value, TokenEmbedding)
+            self.embedding = value
 
-    def get_output_embeddings(self) -> None:
-        return None  # logits are the product with the input embedding
+    def get_output_embeddings(self) -> nn.Module | None:
+        """None where logits are the product with the input embedding."""
+        return self.embedding.output if isinstance(self.embedding, BertEmbedding) else None
 
 
 class _EncoderForGeneration:

@@ -21,5 +21,7 @@ def dot_product_attention(
     if query.dtype != torch.bfloat16 or query.device.type != "cpu":
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
     with torch.autocast("cpu", enabled=False):
-        wide = (x.float() for x in (query, key, value))
-        return F.scaled_dot_product_attention(*wide, attn_mask=mask, is_causal=causal).to(query.dtype)
+        found = F.scaled_dot_product_attention(
+            query.float(), key.float(), value.float(), attn_mask=mask, is_causal=causal
+        )
+        return found.to(query.dtype)

@@ -12,7 +12,6 @@ from importlib import import_module
 
 FOLDERS = (
     "sfat",
-    "sfat_released",
     "tte",
     "livebot",
     "videoic",

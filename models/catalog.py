@@ -28,34 +28,34 @@ SFAT_VARIANTS: dict[str, tuple[dict[str, Any], str]] = {
 }  # name -> (fields of its configuration, summary)
 
 
-# name -> (folder, summary) of the models that have no variants; their train.py offers train and load
+# name -> (module, summary) of the models that have no variants; the module offers train, load and RECIPE
 TRAINED = {
-    "sfat-released": ("sfat_released", "SFAT as the authors' released code has it, tensor for tensor"),
-    "tte-style": ("tte", "TTE-style: chat, transcript and every frame, read in that order"),
-    "livebot-style": ("livebot", "LiveBot-style: a Unified Transformer whose text encoder attends to the video"),
-    "videoic-style": ("videoic", "VideoIC-style: a topic for each second of chat, two views of the video"),
-    "video-chatgpt-style": ("video_chatgpt", "Video-ChatGPT-style: frames as tokens of a frozen language model"),
-    "mllm": ("video_chatgpt", "a language model with LoRA that reads the frames weighted as SFAT's"),
-    "klvcg-style": ("klvcg", "KLVCG-style: frames, slots of chat and retrieved knowledge in a cross encoder"),
+    "sfat-released": ("sfat.released", "SFAT as the authors' released code has it, tensor for tensor"),
+    "tte-style": ("tte.train", "TTE-style: chat, transcript and every frame, read in that order"),
+    "livebot-style": ("livebot.train", "LiveBot-style: a Unified Transformer whose text encoder attends to the video"),
+    "videoic-style": ("videoic.train", "VideoIC-style: a topic for each second of chat, two views of the video"),
+    "video-chatgpt-style": ("video_chatgpt.train", "Video-ChatGPT-style: frames as tokens of a frozen language model"),
+    "mllm": ("video_chatgpt.train", "a language model with LoRA that reads the frames weighted as SFAT's"),
+    "klvcg-style": ("klvcg.train", "KLVCG-style: frames, slots of chat and retrieved knowledge in a cross encoder"),
 }
 
 TEXT_ONLY = {"use_video": False}
 WITHOUT_VIDEO = ("tte-style", "livebot-style", "videoic-style", "klvcg-style")  # those that know `use_video`
 
 
-def _load(context: LoadContext, *, folder: str, name: str) -> Commenter:
-    commenter: Commenter = import_module(f".{folder}.train", __package__).load(context, name=name)
+def _load(context: LoadContext, *, module: str, name: str) -> Commenter:
+    commenter: Commenter = import_module(f".{module}", __package__).load(context, name=name)
     return commenter
 
 
-def _train(context: LoadContext, *, folder: str, name: str, **variant: Any) -> None:
-    import_module(f".{folder}.train", __package__).train(context, name=name, **variant)
+def _train(context: LoadContext, *, module: str, name: str, **variant: Any) -> None:
+    import_module(f".{module}", __package__).train(context, name=name, **variant)
 
 
-def _needs(context: LoadContext, *, folder: str, **variant: Any) -> frozenset[str]:
+def _needs(context: LoadContext, *, module: str, **variant: Any) -> frozenset[str]:
     from .training_run import needs_of
 
-    return needs_of(import_module(f".{folder}.train", __package__).RECIPE, context, **variant)
+    return needs_of(import_module(f".{module}", __package__).RECIPE, context, **variant)
 
 
 def _load_zero_shot(context: LoadContext) -> Commenter:
@@ -70,20 +70,20 @@ for _name, (_fields, _summary) in SFAT_VARIANTS.items():
         ModelEntry(
             name=_name,
             summary=_summary,
-            load=partial(_load, folder="sfat", name=_name),
-            train=partial(_train, folder="sfat", name=_name, **_fields),
-            needs=partial(_needs, folder="sfat", **_fields),
+            load=partial(_load, module="sfat.train", name=_name),
+            train=partial(_train, module="sfat.train", name=_name, **_fields),
+            needs=partial(_needs, module="sfat.train", **_fields),
         ),
     )
-for _name, (_folder, _summary) in TRAINED.items():
+for _name, (_module, _summary) in TRAINED.items():
     MODELS.add(
         _name,
         ModelEntry(
             name=_name,
             summary=_summary,
-            load=partial(_load, folder=_folder, name=_name),
-            train=partial(_train, folder=_folder, name=_name),
-            needs=partial(_needs, folder=_folder),
+            load=partial(_load, module=_module, name=_name),
+            train=partial(_train, module=_module, name=_name),
+            needs=partial(_needs, module=_module),
             text_only=TEXT_ONLY if _name in WITHOUT_VIDEO else {},
         ),
     )

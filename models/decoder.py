@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from .attention import dot_product_attention
-from .encoder import TokenEmbedding
+from .encoder import Embedding
 from .gate import Gate
-from .layers import Attend, CrossAttention, FeedForward, SelfAttention
+from .layers import Attend, CrossAttention, FeedForward, Layer, SelfAttention, final_norm
 from .packing import Packing, attend_folded, attend_within, fold
 
 
@@ -42,8 +42,9 @@ class Memory:
         return dot_product_attention(query_BHTE, key, value, mask=self.mask[:, None, None, :])
 
 
-class DecoderLayer(nn.Module):
-    """gates: number of a memory -> kind of the gate that what is read there goes through."""
+class DecoderLayer(Layer):
+    """norm: see `Layer`; "post" is torch's TransformerDecoderLayer: ReLU, and dropout inside the feed-forward, too.
+    gates: number of a memory -> kind of the gate that what is read there goes through."""
 
     def __init__(
         self,
@@ -53,15 +54,17 @@ class DecoderLayer(nn.Module):
         num_memories: int,
         dropout: float,
         gates: Mapping[int, str] | None = None,
+        norm: str = "pre",
     ) -> None:
-        super().__init__()
+        super().__init__(norm, dropout)
         self.self_norm = nn.LayerNorm(width)
         self.self_attention = SelfAttention(width, num_heads)
         self.cross_norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(num_memories))
         self.cross_attentions = nn.ModuleList(CrossAttention(width, num_heads) for _ in range(num_memories))
         self.feed_forward_norm = nn.LayerNorm(width)
-        self.feed_forward = FeedForward(width, hidden_width)
-        self.dropout = nn.Dropout(dropout)
+        self.feed_forward = (
+            FeedForward(width, hidden_width, nn.ReLU, dropout) if self.post_norm else FeedForward(width, hidden_width)
+        )
         self.gates = nn.ModuleDict({str(index): Gate(width, kind) for index, kind in (gates or {}).items()})
 
     def forward(
@@ -73,15 +76,17 @@ class DecoderLayer(nn.Module):
     ) -> Tensor:
         """cross: for each memory in order, queries (..., H, E) to attended values. present: for each gated memory,
         bool (..., 1)."""
-        hidden = hidden + self.dropout(self.self_attention(self.self_norm(hidden), attend))
-        memories = zip(self.cross_norms, self.cross_attentions, cross, strict=True)
-        for index, (norm, attention, attend_memory) in enumerate(memories):
-            state = norm(hidden)
-            read = attention(state, attend_memory)
-            if str(index) in self.gates:
-                read = read * self.gates[str(index)](state, read, present[index])
-            hidden = hidden + self.dropout(read)
-        return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
+        hidden = self.add(hidden, self.self_norm, lambda state: self.self_attention(state, attend))
+        for index, norm in enumerate(self.cross_norms):
+
+            def read(state: Tensor, index: int = index) -> Tensor:
+                found: Tensor = self.cross_attentions[index](state, cross[index])
+                if str(index) in self.gates:
+                    return found * self.gates[str(index)](state, found, present[index])
+                return found
+
+            hidden = self.add(hidden, norm, read)
+        return self.add(hidden, self.feed_forward_norm, self.feed_forward)
 
 
 class Decoder(nn.Module):
@@ -95,13 +100,14 @@ class Decoder(nn.Module):
         num_memories: int,
         dropout: float,
         gates: Mapping[int, str] | None = None,
+        norm: str = "pre",
     ) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(
-            DecoderLayer(width, num_heads, hidden_width, num_memories, dropout, gates) for _ in range(num_layers)
+            DecoderLayer(width, num_heads, hidden_width, num_memories, dropout, gates, norm) for _ in range(num_layers)
         )
-        self.norm = nn.LayerNorm(width)
+        self.norm = final_norm(norm, width)
 
     def project(self, index: int, memory_BMW: Tensor, mask_BM: Tensor) -> Memory:
         """Memory number `index`, its keys and values for every layer. At least one vector of each clip is real."""
@@ -111,7 +117,7 @@ class Decoder(nn.Module):
 
     def packed(
         self,
-        embedding: TokenEmbedding,
+        embedding: Embedding,
         ids_S: Tensor,
         packing: Packing,
         clip_S: Tensor,
@@ -136,14 +142,25 @@ class Decoder(nn.Module):
             )
         return self.norm(hidden)
 
-    def step(self, embedding: TokenEmbedding, ids_BT: Tensor, memories: Sequence[Memory], cache: Any = None) -> Tensor:
+    def step(
+        self,
+        embedding: Embedding,
+        ids_BT: Tensor,
+        memories: Sequence[Memory],
+        cache: Any = None,
+        *,
+        allowed: Tensor | None = None,
+    ) -> Tensor:
         """The next T tokens of each clip -> normalised states (B, T, W). cache: a transformers `Cache` of the tokens
-        before them, or None."""
+        before them, or None. allowed: bool, broadcastable to (B, 1, T, T), which token each may see, where that is not
+        every one up to itself."""
         past = cache.get_seq_length() if cache is not None else 0
         num_tokens = ids_BT.shape[1]
         position = torch.arange(past, past + num_tokens, device=ids_BT.device)
         hidden = self.dropout(embedding.embed(ids_BT, position))
-        mask = None if num_tokens == 1 else position[:, None] >= torch.arange(past + num_tokens, device=ids_BT.device)
+        mask = allowed
+        if allowed is None and num_tokens > 1:
+            mask = position[:, None] >= torch.arange(past + num_tokens, device=ids_BT.device)
         for index, layer in enumerate(self.layers):
 
             def attend(query: Tensor, key: Tensor, value: Tensor, index: int = index) -> Tensor:

@@ -5,7 +5,8 @@ weights = softmax over frames of (sum over comments of similarity(frame, comment
 `semantic` that softmax; `max` its limit, the one most similar frame; `mean` equal weights; `oracle` equal weights on
 the frames of the clip's focal event (simulated data only). Without context comments `semantic` is the mean, as all
 similarities are zero. `attention` is learned from scratch instead: a query from the chat's own encoding against keys
-from the frames, in the model.
+from the frames, in the model. With the aggregation "each" there is a softmax for every comment (FACTS §1: the released
+code), and a frame's weight is the mean of them.
 
 Legend: B clips, N frames, C context comments, D width of CLIP.
 """
@@ -18,8 +19,8 @@ from torch import Tensor
 
 POOLINGS = ("semantic", "mean", "max", "attention", "none", "all", "oracle")
 ALIASES = {"uniform": "mean"}
-WEIGHTINGS = ("cosine", "dot")
-AGGREGATIONS = ("sum", "mean", "recency")
+WEIGHTINGS = ("cosine", "dot", "learned")
+AGGREGATIONS = ("sum", "mean", "recency", "each")
 HALF_LIFE_COMMENTS = 5  # aggregation "recency": a comment counts half as much as one 5 places later (our choice)
 
 
@@ -61,6 +62,23 @@ def masked_softmax(logits_BN: Tensor, mask_BN: Tensor) -> Tensor:
     return weights * mask_BN
 
 
+def weights_of_each(similarity_BNC: Tensor, mask_BN: Tensor, comment_mask_BC: Tensor) -> Tensor:
+    """For each comment a softmax over the real frames (B, N, C); 0 for an absent comment and in a clip without frames.
+
+    similarity_BNC: of each frame to each comment, over the temperature.
+    """
+    real_BNC = mask_BN[:, :, None] & comment_mask_BC[:, None, :]
+    lowest = torch.finfo(similarity_BNC.dtype).min
+    return torch.softmax(similarity_BNC.masked_fill(~mask_BN[:, :, None], lowest), dim=1) * real_BNC
+
+
+def mean_over_comments(weights_BNC: Tensor, mask_BN: Tensor, comment_mask_BC: Tensor) -> Tensor:
+    """The mean of the comments' weights (B, N); without a comment every frame counts alike."""
+    count_B1 = comment_mask_BC.sum(1, keepdim=True)
+    mean_BN = weights_BNC.sum(-1) / count_B1.clamp(min=1)
+    return torch.where(count_B1 > 0, mean_BN, uniform_weights(mask_BN))
+
+
 def uniform_weights(mask_BN: Tensor) -> Tensor:
     """1/n on each of the n real frames."""
     real = mask_BN.float()
@@ -87,6 +105,13 @@ def frame_weights(
     if pooling in ("mean", "all"):
         return uniform_weights(frame_mask_BN)
     assert comments_BCD is not None, f"{pooling} pooling needs the text embeddings of the context"
+    if aggregation == "each" and pooling == "semantic":
+        if weighting == "cosine":
+            frames_BND, comments_BCD = F.normalize(frames_BND, dim=-1), F.normalize(comments_BCD, dim=-1)
+        each_BNC = weights_of_each(
+            frames_BND @ comments_BCD.transpose(1, 2) / temperature, frame_mask_BN, comment_mask_BC
+        )
+        return mean_over_comments(each_BNC, frame_mask_BN, comment_mask_BC)
     logits = similarity(frames_BND, comments_BCD, comment_mask_BC, weighting=weighting, aggregation=aggregation)
     if pooling == "max":
         best = logits.masked_fill(~frame_mask_BN, torch.finfo(logits.dtype).min).argmax(-1, keepdim=True)

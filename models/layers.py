@@ -1,4 +1,4 @@
-"""The parts every model here is made of: pre-norm attention and feed-forward blocks, and sinusoidal positions.
+"""The parts every model here is made of: attention and feed-forward blocks, and sinusoidal positions.
 
 Attention modules hold the projections only; how queries meet keys (packed, folded, cached) is the caller's
 function, so that training, ranking and generation share one set of weights and one code path.
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from .attention import dot_product_attention
 
+NORMS = ("pre", "post")
 # (query, key, value), each (..., H, E), to the attended values (..., H, E)
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -53,24 +54,60 @@ class CrossAttention(nn.Module):
 
 
 class FeedForward(nn.Sequential):
-    def __init__(self, width: int, hidden_width: int) -> None:
-        super().__init__(nn.Linear(width, hidden_width), nn.GELU(), nn.Linear(hidden_width, width))
+    """dropout: between the two products, where the source has one there."""
+
+    def __init__(
+        self, width: int, hidden_width: int, activation: type[nn.Module] = nn.GELU, dropout: float | None = None
+    ) -> None:
+        between = [] if dropout is None else [nn.Dropout(dropout)]
+        super().__init__(nn.Linear(width, hidden_width), activation(), *between, nn.Linear(hidden_width, width))
 
 
-class EncoderLayer(nn.Module):
-    """Pre-norm: x + attention(norm(x)), then x + feed-forward(norm(x))."""
+class Layer(nn.Module):
+    """What is added to the hidden state, and where it is normalised: x + part(norm(x)) ("pre"), or norm(x + part(x))
+    ("post"), as in BERT (Devlin et al. 2019) and torch's own transformer modules."""
 
-    def __init__(self, width: int, num_heads: int, hidden_width: int, dropout: float) -> None:
+    def __init__(self, norm: str, dropout: float) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(width)
-        self.attention = SelfAttention(width, num_heads)
-        self.feed_forward_norm = nn.LayerNorm(width)
-        self.feed_forward = FeedForward(width, hidden_width)
+        assert norm in NORMS, norm
+        self.post_norm = norm == "post"
         self.dropout = nn.Dropout(dropout)
 
+    def add(self, hidden: Tensor, norm: nn.Module, part: Callable[[Tensor], Tensor]) -> Tensor:
+        if self.post_norm:
+            normalised: Tensor = norm(hidden + self.dropout(part(hidden)))
+            return normalised
+        return hidden + self.dropout(part(norm(hidden)))
+
+
+class EncoderLayer(Layer):
+    """Self-attention, then feed-forward. epsilon: of the layer norms."""
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        hidden_width: int,
+        dropout: float,
+        *,
+        norm: str = "pre",
+        activation: type[nn.Module] = nn.GELU,
+        epsilon: float = 1e-5,
+    ) -> None:
+        super().__init__(norm, dropout)
+        self.attention_norm = nn.LayerNorm(width, eps=epsilon)
+        self.attention = SelfAttention(width, num_heads)
+        self.feed_forward_norm = nn.LayerNorm(width, eps=epsilon)
+        self.feed_forward = FeedForward(width, hidden_width, activation)
+
     def forward(self, hidden: Tensor, attend: Attend) -> Tensor:
-        hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), attend))
-        return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
+        hidden = self.add(hidden, self.attention_norm, lambda state: self.attention(state, attend))
+        return self.add(hidden, self.feed_forward_norm, self.feed_forward)
+
+
+def final_norm(norm: str, width: int) -> nn.Module:
+    """After the last layer of a stack: with "post" its states are normalised already."""
+    return nn.LayerNorm(width) if norm == "pre" else nn.Identity()
 
 
 def attend_masked(mask_BT: Tensor) -> Attend:

@@ -18,7 +18,7 @@ from videochat.files import digest_json
 
 from . import mlm
 from .batches import comment_text
-from .encoder import ContextEncoder, MlmModel, TokenEmbedding
+from .encoder import ContextEncoder, Embedding, MlmModel, TokenEmbedding
 from .layers import initialise
 from .tokenizer import canonical, encoder_of
 
@@ -56,7 +56,7 @@ def pretrain_context(
 
 
 def pretrain_encoder(
-    embedding: TokenEmbedding,
+    embedding: Embedding,
     encoder: ContextEncoder,
     texts: Sequence[tuple[str, tuple[str, ...]]],
     *,
@@ -72,6 +72,7 @@ def pretrain_encoder(
     goes_on: start from the weights that the chat's own stage 1 has left in them, and keep the embedding as it is;
     otherwise start anew from the seed.
     """
+    assert isinstance(embedding, TokenEmbedding), "BERT has a stage 1 of its own"
     torch.manual_seed(context.seed)
     pretrained = MlmModel(TokenEmbedding(embedding.num_embeddings, embedding.embedding_dim), ContextEncoder(**shape))
     pretrained.apply(lambda module: initialise(module, embedding.embedding_dim))
@@ -85,7 +86,7 @@ def pretrain_encoder(
         pretrained.embedding.load_state_dict(embedding.state_dict())
         pretrained.encoder.load_state_dict(encoder.state_dict())
         pretrained.embedding.requires_grad_(False)
-        identity |= {"texts": digest_json(texts), "starts_from": _digest_of(encoder)}
+        identity |= {"texts": digest_json(texts), "starts_from": digest_of(encoder)}
     encode = encoder_of(tokenizer)
     log = mlm.pretrain(
         pretrained,
@@ -102,7 +103,7 @@ def pretrain_encoder(
     return log
 
 
-def _digest_of(module: nn.Module) -> str:
+def digest_of(module: nn.Module) -> str:
     """Digest of all weights, so that a result is never taken up on another start."""
     digest = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):

@@ -48,7 +48,9 @@ if TYPE_CHECKING:
     from videochat.dataset import Dataset
 
 FORMAT = 1  # raise when the same settings would give another model
-FIXED = {"self", "kwargs", "vocab_size", "clip_dim", "pad_token_id", "bos_token_id", "eos_token_id"}  # by the data
+FIXED = {
+    *("self", "kwargs", "vocab_size", "clip_dim", "pad_token_id", "bos_token_id", "eos_token_id", "clip_text")
+}  # by the data, or by a pretrained part
 TINY = "tiny"  # a size that every model has, for a try of the whole chain: what its config knows of these fields
 TINY_FIELDS = {
     **{f"num_{part}layers": 1 for part in ("", "context_", "fusion_", "video_", "encoder_", "decoder_", "lstm_")},
@@ -168,6 +170,7 @@ class Recipe:
     prepare: called on the new model, with the context, before stage 1 (weights by name, say).
     restore: (folder, context) -> the model as it was written; None: model.from_pretrained.
     bundled: a checkpoint that comes with the package, by model name.
+    preset: config fields that make the recipe what it is, where neither size nor options say otherwise.
     facts: (model, dev examples, collator) -> what training.json and the card are to say besides, once it is trained.
     """
 
@@ -182,13 +185,15 @@ class Recipe:
     prepare: Callable[[Any, LoadContext], None] | None = None
     restore: Callable[[Path, LoadContext], Any] | None = None
     bundled: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+    preset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     facts: Callable[[Any, list[Example], Collator], dict[str, Any]] | None = None
 
     @property
     def config_fields(self) -> dict[str, Any]:
         """Name -> default of the fields that a user may set."""
         parameters = inspect.signature(self.config.__init__).parameters
-        return {name: p.default for name, p in parameters.items() if name not in FIXED}
+        fields = {name: p.default for name, p in parameters.items()} | getattr(self.config, "later", {})
+        return {name: default for name, default in fields.items() if name not in FIXED}
 
 
 def settings_of(
@@ -197,7 +202,7 @@ def settings_of(
     """Split options into training settings and config fields; texts are read as the type of the field's default."""
     size = str(options.get("size") or ("sample" if simulated else "small"))
     if size not in {**recipe.sizes, TINY: None}:
-        raise UsageError(f"size is {size!r}", fix=f"choose one of {', '.join([*recipe.sizes, TINY])}")
+        raise UsageError(f"size is {size!r}", fix=f"choose one of {', '.join(dict.fromkeys([*recipe.sizes, TINY]))}")
     settings: dict[str, Any] = dict(recipe.defaults.get(size, TINY_SETTINGS if size == TINY else {}))
     config: dict[str, Any] = {}
     fields = {field.name: field.default for field in dataclasses.fields(TrainingSettings)}
@@ -221,7 +226,7 @@ def settings_of(
 def needs_of(recipe: Recipe, context: LoadContext, **variant: Any) -> frozenset[str]:
     """What a training with the context's options reads of a dataset. Raises UsageError for an unknown option."""
     _, fields = settings_of(recipe, context.options, simulated=context.dataset.simulated)
-    needs: frozenset[str] = recipe.config(**{**variant, **fields}).needs
+    needs: frozenset[str] = recipe.config(**{**recipe.preset, **variant, **fields}).needs
     return needs
 
 
@@ -246,7 +251,7 @@ def train(context: LoadContext, recipe: Recipe, *, name: str, **variant: Any) ->
     """
     dataset = context.dataset
     settings, fields = settings_of(recipe, context.options, simulated=dataset.simulated)
-    fields = {**variant, **fields}
+    fields = {**recipe.preset, **variant, **fields}
     probe = recipe.config(**fields)
     if missing := probe.needs - dataset.provides:
         features = missing - {"transcript"}

@@ -66,11 +66,12 @@ def released_step(batch: dict[str, Any], device: str) -> Callable[[], Any]:
     from torch import nn
     from transformers import BertConfig, BertModel, CLIPTextConfig, CLIPTextModelWithProjection
 
-    from videochat.models.sfat_released.config import SfatReleasedConfig
-    from videochat.models.sfat_released.model import SfatReleasedModel, interleaved_sinusoids
+    from videochat.models.sfat.config import RELEASED, SfatConfig
+    from videochat.models.sfat.frame_tower import interleaved_sinusoids
+    from videochat.models.sfat.model import SfatModel
 
     torch.manual_seed(0)
-    own = SfatReleasedModel(SfatReleasedConfig())
+    own = SfatModel(SfatConfig(vocab_size=VOCABULARY, **RELEASED))
     bert = BertModel(
         BertConfig(hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=1024),
         add_pooling_layer=False,
@@ -89,15 +90,15 @@ def released_step(batch: dict[str, Any], device: str) -> Callable[[], Any]:
 
     def step() -> None:
         comments = bert(batch["comment_ids"], mask.long()).last_hidden_state[:, 0].view(B, C, -1)
-        hidden = own.frame_dropout(own.frame_projection(batch["frames"]))
+        hidden = own.tower.dropout(own.tower.frame_projection(batch["frames"]))
         hidden = video(hidden + interleaved_sinusoids(N, 512, hidden.device))
         text = tower(input_ids=batch["comment_ids"], attention_mask=mask.long()).text_embeds.view(B, C, -1)
-        seen, said = (F.normalize(own.shared_projection(x), dim=-1) for x in (hidden, text))
+        seen, said = (F.normalize(own.tower.shared_projection(x), dim=-1) for x in (hidden, text))
         weights = (seen @ said.transpose(1, 2) / 0.1).softmax(1)
         token = (weights.transpose(1, 2) @ seen).sum(1, keepdim=True)
         every = torch.ones(B, C, dtype=torch.bool, device=device)
         memories = [own.decoder.project(0, comments, every), own.decoder.project(1, token, every[:, :1])]
-        states = own.decoder.padded(own.embedding, target[:, :-1], allowed, memories)
+        states = own.decoder.step(own.embedding, target[:, :-1], memories, allowed=allowed)
         logits = own.embedding.logits(states).permute(0, 2, 1)
         loss: Any = F.cross_entropy(logits, F.one_hot(target[:, 1:], VOCABULARY).float().permute(0, 2, 1))
         loss.backward()
@@ -110,11 +111,11 @@ def released_step(batch: dict[str, Any], device: str) -> Callable[[], Any]:
 def stored_step(batch: dict[str, Any], device: str, *, bf16: bool) -> Callable[[], Any]:
     import torch
 
-    from videochat.models.sfat_released.config import SfatReleasedConfig
-    from videochat.models.sfat_released.model import SfatReleasedModel
+    from videochat.models.sfat.config import RELEASED, SfatConfig
+    from videochat.models.sfat.model import SfatModel
 
     torch.manual_seed(0)
-    model: Any = SfatReleasedModel(SfatReleasedConfig())
+    model: Any = SfatModel(SfatConfig(vocab_size=VOCABULARY, **RELEASED))
     model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
 

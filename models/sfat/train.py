@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videochat.commenter import LoadContext
-from videochat.errors import MissingInput
+import torch
 
-from .. import training_run
-from ..batches import Collator, Interval
+from videochat.commenter import LoadContext
+from videochat.errors import Mismatch, MissingInput
+from videochat.files import digest_json
+
+from .. import mlm, training_run
+from ..batches import Collator, Interval, comment_text
 from ..commenter import LikelihoodCommenter
+from ..encoder import BertMlm
 from ..examples import EVALUATION_CLIPS, Example
 from ..retrieval import KnowledgeTensors, keep_facts, store_of
-from ..training_run import Recipe, plain_collator
+from ..stage_one import digest_of, pretrain_context
+from ..tokenizer import canonical
+from ..training_run import Recipe, TrainingSettings, plain_collator, trained_tokenizer
 from ..transcripts import transcript_tensors
+from .clip_tokens import add_clip_tokens, clip_encoder
 from .config import SIZES, SfatConfig
-from .model import STREAMS, SfatModel
+from .gated import STREAMS
+from .model import SfatModel
+from .pretrained import bert_fields, clip_text_fields, load_bert, load_text_tower, public_name, word_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +41,7 @@ if TYPE_CHECKING:
     Extra = Callable[[Collator, Sequence[ClipView]], dict[str, Tensor]]
 
 REFERENCE = Path(__file__).parent / "reference"
+CLIP = "openai/clip-vit-base-patch32"  # whose text tower the released code trains
 
 # What the sizes change: small steps for large widths (chosen on dev of simulated and of real chat).
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -58,11 +70,17 @@ def focal_intervals(context: LoadContext) -> dict[str, Interval]:
     return {clip: (event.start_ms, event.end_ms) for clip, event in focal_events(context.workspace).items()}
 
 
-def collator_of(config: SfatConfig, tokenizer: PreTrainedTokenizerFast, context: LoadContext) -> Collator:
+def collator_of(config: Any, tokenizer: PreTrainedTokenizerFast, context: LoadContext) -> Collator:
     collator = plain_collator(config, tokenizer, context)
+    collator.draws = config.train_context_draws
+    if config.bert:  # word pieces know no emotes, and the released texts have none
+        with_emotes = collator.encode
+        collator.encode = lambda text, emotes, max_tokens: with_emotes(text, (), max_tokens)
     if config.pooling == "oracle":
         collator.focal = focal_intervals(context)
     streams: list[Extra] = []
+    if config.text_tower != "stored" and config.weighs_by_chat:
+        streams.append(add_clip_tokens(clip_encoder()))
     if config.transcript != "off":
         streams.append(partial(transcript_tensors, most=config.max_transcript_tokens))
     if config.knowledge != "off":
@@ -110,6 +128,59 @@ def facts(model: SfatModel, examples: Sequence[Example], collator: Collator) -> 
     return {"gates": means}
 
 
+# -- pretrained parts by name, and stage 1 of BERT
+
+
+def tokenizer_of(context: LoadContext, settings: TrainingSettings) -> PreTrainedTokenizerFast:
+    bert = str(context.options.get("bert", ""))
+    return word_pieces(bert) if bert else trained_tokenizer(context, settings)
+
+
+def prepare(model: SfatModel, context: LoadContext) -> None:
+    """Pretrained parts, where they are named."""
+    config = model.config
+    if config.bert:
+        load_bert(model, config.bert)
+        config.bert = public_name(config.bert)
+    if hasattr(model, "text_tower"):
+        load_text_tower(model, config.clip_text_model or CLIP)
+        config.clip_text_model = public_name(config.clip_text_model or CLIP)
+
+
+def stage_one(
+    model: SfatModel, context: LoadContext, settings: TrainingSettings, tokenizer: PreTrainedTokenizerFast
+) -> list[dict[str, Any]]:
+    """The context encoder learns the training split's chat by MLM. Returns the log."""
+    if model.config.norm == "pre":
+        return pretrain_context(model, context, settings, tokenizer)
+    if not settings.mlm_epochs:
+        return []
+    torch.manual_seed(context.seed)
+    pretrained: Any = BertMlm(copy.deepcopy(model.embedding), copy.deepcopy(model.context_encoder))  # type: ignore[arg-type]
+    encode = collator_of(model.config, tokenizer, context).encode
+    keys = {comment_text(comment) for comment in context.dataset.comments("train")}
+    assert tokenizer.mask_token_id is not None
+    log = mlm.pretrain(
+        pretrained,
+        [encode(*key, model.config.max_comment_tokens) for key in sorted(keys)],
+        settings=settings.mlm,
+        seed=context.seed,
+        identity={
+            "data": context.dataset.digest,
+            "tokenizer": digest_json(canonical(tokenizer)),
+            "config": model.config.to_dict(),
+            "starts_from": digest_of(pretrained),
+            "model": "sfat",
+        },
+        folder=context.checkpoint.parent,
+        device=context.device,
+        mask_id=int(tokenizer.mask_token_id),
+    )
+    model.embedding.load_state_dict(pretrained.embedding.state_dict())
+    model.context_encoder.load_state_dict(pretrained.encoder.state_dict())
+    return log
+
+
 RECIPE = Recipe(
     config=SfatConfig,
     model=SfatModel,
@@ -117,18 +188,36 @@ RECIPE = Recipe(
     defaults=DEFAULTS,
     about=about,
     collator=collator_of,
+    tokenizer=tokenizer_of,
+    stage_one=stage_one,
+    prepare=prepare,
     bundled={"sfat": REFERENCE},
     facts=facts,
 )
 
 
-def train(context: LoadContext, *, name: str, **variant: Any) -> None:
+def train(context: LoadContext, *, name: str, recipe: Recipe = RECIPE, **variant: Any) -> None:
     """Train on the train split, select on dev, write `context.checkpoint`. Nothing to do if it is current.
 
     variant: the fields of the configuration that make this name what it is. The option `facts` of sfat-knowledge names
-    a file of facts, which the checkpoint keeps a copy of.
+    a file of facts, which the checkpoint keeps a copy of; `bert` and `text_tower` bring pretrained parts, which settle
+    their own sizes.
     """
-    training_run.train(keep_facts(context), RECIPE, name=name, **variant)
+    options = dict(context.options)
+    if bert := str(options.get("bert", "")):
+        options = {**bert_fields(bert), **options}
+        pieces = word_pieces(bert)
+        variant |= {f"{kind}_token_id": getattr(pieces, f"{kind}_token_id") for kind in ("pad", "bos", "eos")}
+    if options.get("text_tower", "stored") != "stored":
+        clip = str(options.setdefault("clip_text_model", CLIP))
+        variant["clip_text"] = clip_text_fields(clip)
+        if context.dataset.dim is not None and variant["clip_text"]["projection_dim"] != context.dataset.dim:
+            raise Mismatch(
+                f"{clip} gives {variant['clip_text']['projection_dim']} numbers a text, the frames have "
+                f"{context.dataset.dim}",
+                fix="take the text tower of the CLIP that made the features",
+            )
+    training_run.train(keep_facts(dataclasses.replace(context, options=options)), recipe, name=name, **variant)
 
 
 def load(context: LoadContext, *, name: str) -> LikelihoodCommenter:

@@ -69,16 +69,16 @@ def tokenizer(clips: list[Clip]) -> Any:
 
 @pytest.fixture(scope="session")
 def make_sfat(tokenizer: Any, clips: list[Clip]) -> Callable[..., Any]:
-    """An untrained SFAT as a commenter; keywords are fields of SfatConfig."""
+    """An untrained SFAT as a commenter; keywords are fields of SfatConfig. released: of the released network, small."""
 
-    def make(pooling: str = "semantic", *, seed: int = 0, **fields: Any) -> Any:
+    def make(pooling: str = "semantic", *, seed: int = 0, released: bool = False, **fields: Any) -> Any:
         import torch
 
         from videochat.models.batches import Collator
         from videochat.models.commenter import LikelihoodCommenter
         from videochat.models.knowledge import KnowledgeStore, chat_facts
         from videochat.models.retrieval import KnowledgeTensors
-        from videochat.models.sfat.config import SfatConfig
+        from videochat.models.sfat.config import RELEASED, SfatConfig
         from videochat.models.sfat.model import SfatModel
         from videochat.models.sfat.train import joined
         from videochat.models.tokenizer import encoder_of
@@ -86,6 +86,9 @@ def make_sfat(tokenizer: Any, clips: list[Clip]) -> Callable[..., Any]:
 
         torch.manual_seed(seed)
         shape = {"width": 32, "num_heads": 4, "vocab_size": len(tokenizer), "clip_dim": DIM}
+        if released:
+            lengths = {name: value for name, value in RELEASED.items() if name.startswith("max_")}
+            shape = {**RELEASED, **shape, **SMALL_RELEASED, **lengths}
         config = SfatConfig(**{**shape, "pooling": pooling, **fields})
         streams: list[Any] = []
         if config.transcript != "off":
@@ -108,8 +111,11 @@ def make_sfat(tokenizer: Any, clips: list[Clip]) -> Callable[..., Any]:
     return make
 
 
+SMALL_RELEASED = {
+    "feed_forward_width": 64, "num_context_heads": 4, "context_feed_forward_width": 48, "num_context_layers": 2,
+    "num_video_layers": 2, "num_video_heads": 4, "video_feed_forward_width": 48, "num_decoder_layers": 2,
+}  # fmt: skip
 RECIPES = {
-    "sfat_released": {"num_context_heads": 4, "num_context_layers": 2, "num_video_layers": 2, "num_video_heads": 4},
     "tte": {"video_width": 32, "num_video_heads": 4, "video_feed_forward_width": 48, "num_context_layers": 2},
     "livebot": {"num_encoder_layers": 2},
     "videoic": {"max_comments_per_second": 2},

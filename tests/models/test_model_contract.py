@@ -23,7 +23,20 @@ SFAT = [{"pooling": pooling} for pooling in ("semantic", "mean", "max", "attenti
     {"pooling": "semantic", "knowledge": "scalar"},
     {"pooling": "semantic", "knowledge": "position", "transcript": "scalar"},
 ]
-LIKELIHOOD = [*SFAT, *({"folder": folder} for folder in ("sfat_released", "tte", "livebot", "videoic", "klvcg"))]
+BETWEEN = [  # what lies between the description and the released network
+    {"released": True, "aggregation": "sum", "learn_temperature": True},
+    {"released": True, "pooling": "mean", "memory_marks": True, "num_fusion_layers": 1},
+    {"released": True, "pooling": "all", "count_padding": False},
+    {"released": True, "pooling": "attention", "context_positions": "recency"},
+    {"released": True, "pooling": "none"},
+    {"released": True, "weighting": "cosine", "num_video_layers": 0},
+    {"released": True, "norm": "pre", "knowledge": "scalar"},
+    {"pooling": "semantic", "weighting": "learned", "num_video_layers": 1, "num_video_heads": 4},
+    {"pooling": "semantic", "norm": "post", "transcript": "scalar"},
+    {"pooling": "semantic", "aggregation": "each", "memory_marks": False},
+]
+OTHERS = [{"folder": folder} for folder in ("tte", "livebot", "videoic", "klvcg")]
+LIKELIHOOD = [*SFAT, *BETWEEN, {"released": True}, *OTHERS]
 LANGUAGE = [
     {"folder": "video_chatgpt"},
     {"folder": "video_chatgpt", "lora_rank": 2},
@@ -32,15 +45,19 @@ LANGUAGE = [
 BLIND = [{"folder": folder, "use_video": False} for folder in ("tte", "livebot", "videoic", "klvcg")]
 GENERATIVE = [*LIKELIHOOD, *BLIND, *LANGUAGE]  # the last train beside a language model, and do not save that
 KINDS = [*GENERATIVE, {"zero_shot": "mean"}, {"zero_shot": "max"}]
-ABLATIONS = [kind for kind in SFAT if kind["pooling"] not in ("semantic", "none")]
+ABLATIONS = [*(kind for kind in SFAT if kind["pooling"] not in ("semantic", "none")), *BETWEEN]
+
+
+def name_of(kind: dict[str, Any]) -> str:
+    return "-".join(name if value is True else str(value) for name, value in kind.items())
 
 
 def quick(kinds: list[dict[str, Any]]) -> list[Any]:
-    """SFAT's ablations, which differ in the pooling of frames alone, wait for the slow tests."""
+    """SFAT's ablations and mixtures wait for the slow tests."""
     return [pytest.param(kind, marks=pytest.mark.slow) if kind in ABLATIONS else kind for kind in kinds]
 
 
-@pytest.fixture(params=quick(KINDS), ids=lambda kind: "-".join(str(value) for value in kind.values()))
+@pytest.fixture(params=quick(KINDS), ids=name_of)
 def commenter(request: pytest.FixtureRequest, make_model: Callable[..., Any]) -> Any:
     from videochat.models.zero_shot import ClipZeroShot
 
@@ -125,7 +142,7 @@ def test_no_clips_give_no_scores(commenter, texts):
     assert commenter.score([], [], texts) == []
 
 
-@pytest.fixture(params=quick(GENERATIVE), ids=lambda kind: "-".join(str(value) for value in kind.values()))
+@pytest.fixture(params=quick(GENERATIVE), ids=name_of)
 def likely(request: pytest.FixtureRequest, make_model: Callable[..., Any]) -> Any:
     """A model with log-likelihoods and `generate`."""
     return make_model(**request.param)
@@ -179,7 +196,7 @@ def test_sampling_and_beams_run_and_follow_the_seed(make_sfat, views):
     assert len(sfat.generate(views[:2], max_new_tokens=5, num_beams=2)) == 2
 
 
-@pytest.mark.parametrize("kind", quick(LIKELIHOOD), ids=lambda kind: "-".join(str(value) for value in kind.values()))
+@pytest.mark.parametrize("kind", quick(LIKELIHOOD), ids=name_of)
 def test_weights_survive_saving_and_loading(make_model, kind, views, tmp_path):
     """`from_pretrained` builds on the meta device: what is not a saved weight would come back as garbage."""
     import torch
@@ -230,11 +247,12 @@ def test_a_fresh_process_scores_as_the_one_that_saved(make_sfat, views, tmp_path
                 {"pooling": "all"},
                 {"pooling": "semantic", "transcript": "scalar"},
                 {"pooling": "semantic", "knowledge": "scalar"},
-                *LIKELIHOOD[len(SFAT) :],
+                {"released": True},
+                *OTHERS,
             )
         ),
     ],
-    ids=lambda kind: "-".join(kind.values()),
+    ids=name_of,
 )
 def test_one_batch_can_be_learnt_by_heart(make_model, clips, kind):
     import torch

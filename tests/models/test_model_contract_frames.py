@@ -19,12 +19,13 @@ SEMANTIC: list[dict[str, Any]] = [
     {"pooling": "semantic", "transcript": "scalar"},
     {"pooling": "semantic", "learn_temperature": True, "aggregation": "recency"},
     {"pooling": "semantic", "weighting": "dot", "aggregation": "mean", "frame_temperature": 0.02},
+    {"pooling": "semantic", "aggregation": "each"},
     {"folder": "video_chatgpt", "frame_weighting": "semantic", "lora_rank": 2},
 ]
 WEIGHING = [
     *SEMANTIC,
     *({"pooling": pooling} for pooling in ("mean", "max", "all", "oracle", "attention")),
-    {"folder": "sfat_released"},
+    {"released": True},
     {"folder": "klvcg"},
     {"folder": "video_chatgpt"},
 ]
@@ -32,7 +33,7 @@ WITHOUT_VIDEO = ("tte", "livebot", "videoic", "klvcg")
 
 
 def name_of(kind: dict[str, Any]) -> str:
-    return "-".join(str(value) for value in kind.values())
+    return "-".join(name if value is True else str(value) for name, value in kind.items())
 
 
 @pytest.mark.parametrize("kind", WEIGHING, ids=name_of)

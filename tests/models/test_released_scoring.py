@@ -19,13 +19,13 @@ def trained(tokenizer: Any, clips: Any) -> Any:
     """An untrained released SFAT that reads the dummies."""
     from videochat.models.batches import Collator
     from videochat.models.commenter import LikelihoodCommenter
-    from videochat.models.sfat_released.config import SIZES, SfatReleasedConfig
-    from videochat.models.sfat_released.model import SfatReleasedModel
+    from videochat.models.sfat.config import RELEASED, RELEASED_SIZES, SfatConfig
+    from videochat.models.sfat.model import SfatModel
     from videochat.models.tokenizer import encoder_of
 
     torch.manual_seed(0)
-    config = SfatReleasedConfig(vocab_size=len(tokenizer), clip_dim=16, **SIZES["sample"])
-    model = SfatReleasedModel(config)
+    config = SfatConfig(vocab_size=len(tokenizer), clip_dim=16, **{**RELEASED, **RELEASED_SIZES["sample"]})
+    model = SfatModel(config)
     collator = Collator(
         encode=encoder_of(tokenizer),
         needs=config.needs,
@@ -38,7 +38,7 @@ def trained(tokenizer: Any, clips: Any) -> Any:
 
 
 def one_decode(trained: Any, **options: Any) -> Any:
-    from videochat.models.sfat_released.released_ranking import OneDecode
+    from videochat.models.sfat.released_ranking import OneDecode
 
     return OneDecode(trained, **options)
 
@@ -73,7 +73,7 @@ def test_the_logits_are_shared_so_a_place_is_judged_apart_from_the_others(traine
 
 
 def test_end_and_padding_count_so_every_comment_has_four_terms(trained: Any, views: list[ClipView]) -> None:
-    from videochat.models.sfat_released.released_ranking import free_running
+    from videochat.models.sfat.released_ranking import free_running
 
     commenter = one_decode(trained)
     assert len(commenter.ids("gg")) == len(commenter.ids("a far longer comment than any")) == 5
@@ -94,7 +94,7 @@ def test_repeats_and_lists_of_different_lengths_are_scored_in_order(trained: Any
 
 
 def test_the_cut_likelihood_is_that_of_the_first_pieces(trained: Any, views: list[ClipView]) -> None:
-    from videochat.models.sfat_released.released_ranking import cut_to
+    from videochat.models.sfat.released_ranking import cut_to
 
     texts = table("one number 1 red", "one number 1 blue")
     scores = cut_to(trained, 3).score(views[:1], [[0, 1]], texts)[0].score

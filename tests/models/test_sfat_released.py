@@ -24,7 +24,7 @@ torch = pytest.importorskip("torch")
 SIZES = {
     "width": 32, "num_context_layers": 2, "num_context_heads": 4, "context_feed_forward_width": 40,
     "max_positions": 16, "num_video_layers": 2, "num_video_heads": 4, "video_feed_forward_width": 12,
-    "num_decoder_layers": 2, "num_decoder_heads": 4, "decoder_feed_forward_width": 20,
+    "num_decoder_layers": 2, "num_heads": 4, "feed_forward_width": 20,
 }  # fmt: skip
 HEADS = {name: SIZES[name] for name in SIZES if name.endswith("_heads")}
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz0123456789!?.'", "nice", "one"]
@@ -39,18 +39,18 @@ def vocabulary(tmp_path: Path) -> Path:
 
 
 def make_model(seed: int = 0, **fields: Any) -> Any:
-    from videochat.models.sfat_released.config import SfatReleasedConfig
-    from videochat.models.sfat_released.model import SfatReleasedModel
+    from videochat.models.sfat.config import RELEASED, SfatConfig
+    from videochat.models.sfat.model import SfatModel
 
     torch.manual_seed(seed)
-    model = SfatReleasedModel(SfatReleasedConfig(**{"vocab_size": len(WORDS), "clip_dim": 16, **SIZES, **fields}))
+    model = SfatModel(SfatConfig(**{**RELEASED, "vocab_size": len(WORDS), "clip_dim": 16, **SIZES, **fields}))
     for parameter in model.parameters():  # biases and norms, too, so that a wrong place shows
         torch.nn.init.normal_(parameter, std=0.3)
     return model.eval()
 
 
 def released(**fields: Any) -> dict[str, Any]:
-    from videochat.models.sfat_released.names import to_released
+    from videochat.models.sfat.names import to_released
 
     return to_released(make_model(**fields).state_dict())
 
@@ -59,7 +59,7 @@ def released(**fields: Any) -> dict[str, Any]:
 
 
 def test_names_go_there_and_back():
-    from videochat.models.sfat_released.names import TABLE, from_released, to_released
+    from videochat.models.sfat.names import TABLE, from_released, to_released
 
     ours = make_model().state_dict()
     state = to_released(ours)
@@ -85,7 +85,7 @@ def test_torch_reads_the_names_that_are_written(views):
     hidden = torch.randn(2, 7, 16)
     with torch.no_grad():
         found = hidden
-        for own in model.video_layers:
+        for own in model.tower.layers:
             from videochat.models.layers import attend_masked
 
             found = own(found, attend_masked(torch.ones(2, 7, dtype=torch.bool)))
@@ -107,7 +107,7 @@ def test_torch_reads_the_names_that_are_written(views):
 
 
 def test_a_wrong_state_dict_is_refused_by_name():
-    from videochat.models.sfat_released.convert import model_of
+    from videochat.models.sfat.convert import model_of
 
     state = released()
     lacking = {name: tensor for name, tensor in state.items() if name != "comment_decoder.fc.bias"}
@@ -130,8 +130,8 @@ def test_a_wrong_state_dict_is_refused_by_name():
 def test_a_converted_checkpoint_gives_the_same_logits(form, tmp_path, vocabulary, views):
     from safetensors.torch import save_file
 
-    from videochat.models.sfat_released.convert import convert
-    from videochat.models.sfat_released.model import SfatReleasedModel
+    from videochat.models.sfat.convert import convert
+    from videochat.models.sfat.model import SfatModel
 
     state = released()
     source = tmp_path / ("w.safetensors" if form == "safetensors" else "w.pth")
@@ -143,7 +143,7 @@ def test_a_converted_checkpoint_gives_the_same_logits(form, tmp_path, vocabulary
         training = {"epoch": 3, "model": state, "model_optimizer": {"state": {}, "param_groups": [{"lr": 1e-4}]}}
         torch.save({**training, "train_loss_track": [0.5], "test_loss_track": [0.6]}, source)
     info = convert(source, tmp_path / "out", tokenizer=str(vocabulary), **HEADS)
-    found = SfatReleasedModel.from_pretrained(tmp_path / "out").eval()
+    found = SfatModel.from_pretrained(tmp_path / "out").eval()
     expected = make_model()
     assert info["num_parameters"] == sum(p.numel() for p in expected.parameters())
     assert all(torch.equal(a, b) for a, b in zip(found.parameters(), expected.parameters(), strict=True))
@@ -160,7 +160,7 @@ class Evil:
 
 
 def test_a_malicious_pickle_is_refused_and_not_run(tmp_path, vocabulary):
-    from videochat.models.sfat_released.convert import read_state
+    from videochat.models.sfat.convert import read_state
 
     torch.save({"model": released(), "extra": Evil(tmp_path / "owned")}, tmp_path / "evil.pth")
     with pytest.raises(Damaged, match="more than tensors"):
@@ -182,7 +182,7 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path, vocabulary):
 def test_the_text_tower_of_a_checkpoint_is_kept_or_left_out(tmp_path):
     from transformers import CLIPConfig, CLIPModel
 
-    from videochat.models.sfat_released.convert import model_of
+    from videochat.models.sfat.convert import model_of
 
     torch.manual_seed(1)
     text = {"vocab_size": 90, "hidden_size": 64, "intermediate_size": 20, "num_hidden_layers": 2}
@@ -208,7 +208,7 @@ def test_the_text_tower_of_a_checkpoint_is_kept_or_left_out(tmp_path):
 
 @pytest.mark.fixtures
 def test_clip_tokens_are_those_of_the_published_tokenizer():
-    from videochat.models.sfat_released.clip_tokens import CLIP_TOKENS, clip_encoder
+    from videochat.models.sfat.clip_tokens import CLIP_TOKENS, clip_encoder
 
     path = Path(__file__).parents[3] / "shared/fixtures/vectors/clip_tokenizer_vectors.json"
     if not path.is_file():
@@ -230,7 +230,7 @@ def test_the_command_converts_and_the_result_ranks(tmp_path, vocabulary, dummies
 
     data = dummies.make_dataset(tmp_path / "w", num_channels=4, clips_per_recording=3, dim=16)
     source = tmp_path / "w.pth"
-    state = released(num_context_heads=1, num_video_heads=8, num_decoder_heads=8)  # the heads that shapes imply
+    state = released(num_context_heads=1, num_video_heads=8, num_heads=8)  # the heads that shapes imply
     torch.save({"model": state}, source)
     workspace = Workspace.open(tmp_path / "w")
     arguments = ["convert-checkpoint", str(source), "--data", str(tmp_path / "w"), "--tokenizer", str(vocabulary)]
@@ -351,8 +351,8 @@ def test_a_fresh_process_gives_the_same_logits(tmp_path):
     save_file(batch, tmp_path / "batch.safetensors")
     code = (
         "import sys; from safetensors.torch import load_file, save_file;"
-        "from videochat.models.sfat_released.model import SfatReleasedModel;"
-        "model = SfatReleasedModel.from_pretrained(sys.argv[1]).eval();"
+        "from videochat.models.sfat.model import SfatModel;"
+        "model = SfatModel.from_pretrained(sys.argv[1]).eval();"
         "logits = model(**load_file(sys.argv[1] + '/batch.safetensors')).logits.detach();"
         "save_file({'logits': logits}, sys.argv[1] + '/logits.safetensors')"
     )

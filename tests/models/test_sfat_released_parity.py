@@ -212,11 +212,11 @@ def batch_of(given: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("size", [SMALL, pytest.param(FULL, marks=pytest.mark.slow)], ids=["small", "released size"])
 def test_the_network_equals_the_released_one_computed_anew(size):
-    from videochat.models.sfat_released.convert import model_of
+    from videochat.models.sfat.convert import model_of
 
     state, given = random_state(size), inputs(size)
     model = model_of(
-        state, num_context_heads=size["bert_heads"], num_video_heads=size["heads"], num_decoder_heads=size["heads"]
+        state, num_context_heads=size["bert_heads"], num_video_heads=size["heads"], num_heads=size["heads"]
     )
     reference, place = Reference(state, size), torch.arange(10)
     with torch.no_grad():
@@ -252,7 +252,7 @@ def test_the_network_equals_the_released_one_computed_anew(size):
 
 
 def test_packed_scores_are_those_of_the_padded_rows():
-    from videochat.models.sfat_released.convert import model_of
+    from videochat.models.sfat.convert import model_of
 
     state, given = random_state(SMALL), inputs(SMALL)
     model = model_of(state, num_context_heads=4)
@@ -270,18 +270,20 @@ def test_packed_scores_are_those_of_the_padded_rows():
 
 def test_the_video_token_grows_with_the_number_of_comments():
     """Sum, not mean (FACTS §1): the same comment three times makes three times the token."""
-    from videochat.models.sfat_released.convert import model_of
+    from videochat.models.sfat.convert import model_of
 
     given = inputs(SMALL)
     model = model_of(random_state(SMALL), num_context_heads=4)
     batch = batch_of(given)
     with torch.no_grad():
-        once, _ = model.weighted_frames(
-            batch | {"comment_clip": given["text"][:, :1], "comment_mask": batch["comment_mask"][:, :1]}
-        )
-        thrice, weights = model.weighted_frames(
-            batch | {"comment_clip": given["text"][:, :1].repeat(1, 3, 1), "comment_mask": batch["comment_mask"][:, :3]}
-        )
+
+        def tokens(times: int) -> tuple[Any, Any]:
+            said = {name: batch[name][:, :times] for name in ("comment_mask", "comment_index")}
+            encoding = model.encode(batch | said | {"comment_clip": given["text"][:, :1].repeat(1, times, 1)})
+            return encoding.last_hidden_state[:, -1], encoding.comment_frame_weights
+
+        once, _ = tokens(1)
+        thrice, weights = tokens(3)
         torch.testing.assert_close(thrice, 3 * once, atol=1e-5, rtol=0)
         torch.testing.assert_close(weights.sum(1), torch.ones(3, 3))
         mean = model.weigh_frames(batch)
@@ -290,19 +292,18 @@ def test_the_video_token_grows_with_the_number_of_comments():
 
 def test_a_constant_video_is_weighted_by_position_alone_and_a_planted_match_stands_out():
     """Post-norm layers mix frames, so equal frames differ by their positions; a match still gets most weight."""
-    from videochat.models.sfat_released.config import SfatReleasedConfig
-    from videochat.models.sfat_released.model import SfatReleasedModel
+    from videochat.models.sfat.config import RELEASED, SfatConfig
+    from videochat.models.sfat.model import SfatModel
 
     torch.manual_seed(0)
-    config = SfatReleasedConfig(
-        vocab_size=60, clip_dim=32, width=32, num_context_layers=1, num_video_layers=0, num_decoder_layers=1
-    )
-    model = SfatReleasedModel(config).eval()
+    shape = {"width": 32, "num_context_layers": 1, "num_video_layers": 0, "num_decoder_layers": 1}
+    config = SfatConfig(**{**RELEASED, "vocab_size": 60, "clip_dim": 32, **shape})
+    model = SfatModel(config).eval()
     given = inputs(SMALL | {"clip": 32})
     batch = batch_of(given)
     with torch.no_grad():
-        model.frame_projection.weight.copy_(torch.eye(32))  # no layers: the frames and their positions alone
-        model.frame_projection.bias.zero_()
+        model.tower.frame_projection.weight.copy_(torch.eye(32))  # no layers: the frames and their positions alone
+        model.tower.frame_projection.bias.zero_()
         frames = 20 * torch.randn(3, 30, 32)
         batch["frames"], batch["comment_clip"] = frames, frames[:, 7:8].expand(-1, 5, -1).contiguous()
         weights = model.weigh_frames(batch)
@@ -311,8 +312,8 @@ def test_a_constant_video_is_weighted_by_position_alone_and_a_planted_match_stan
 
 
 def test_the_released_ranking_is_one_decode_and_a_unigram_at_each_place():
-    from videochat.models.sfat_released.convert import model_of
-    from videochat.models.sfat_released.released_ranking import free_running, released_scores
+    from videochat.models.sfat.convert import model_of
+    from videochat.models.sfat.released_ranking import free_running, released_scores
 
     state, given = random_state(SMALL), inputs(SMALL)
     state["comment_decoder.fc.bias"][SEP] += 3  # [SEP] is often the best, and has to give way

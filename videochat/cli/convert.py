@@ -69,7 +69,7 @@ def convert_checkpoint(
     if dry_run:
         emit_plan("convert-checkpoint", {"source": str(source), "folder": str(folder)}, as_json)
         return 0
-    from ..models.sfat_released.convert import convert
+    from ..models.sfat.convert import convert
 
     fields: dict[str, Any] = {} if text_tower is None else {"text_tower": text_tower}
     info = convert(source, folder, tokenizer=tokenizer, frame_norm=frame_norm, **fields)

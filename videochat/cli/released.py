@@ -115,11 +115,10 @@ def scored(commenter: Commenter | Chooser, protocol: ReleasedProtocol) -> Commen
         raise UsageError(f"{commenter.name} gives no scores, which {NAME} sorts", fix="choose --protocol v1")
     if getattr(commenter, "tokenizer", None) is None:
         return commenter
-    from videochat.models.sfat_released.model import SfatReleasedModel
-    from videochat.models.sfat_released.released_ranking import OneDecode, cut_to
+    from videochat.models.sfat.released_ranking import OneDecode, cut_to
 
     likelihood: Any = commenter
-    if protocol.scoring == "one-decode" and isinstance(likelihood.model, SfatReleasedModel):
+    if protocol.scoring == "one-decode" and getattr(likelihood.model.config, "norm", "pre") == "post":
         return OneDecode(likelihood, max_pieces=protocol.candidate_tokens)
     return cut_to(likelihood, protocol.candidate_tokens)
 

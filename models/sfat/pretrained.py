@@ -20,7 +20,7 @@ from .names import BERT, through
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from .model import SfatReleasedModel
+    from .model import SfatModel
 
 PIECES = {
     "unk_token": "[UNK]",
@@ -80,7 +80,7 @@ def word_pieces(source: str) -> PreTrainedTokenizerFast:
 
 
 def bert_fields(name: str) -> dict[str, Any]:
-    """The fields of SfatReleasedConfig that a pretrained BERT settles."""
+    """The fields of SfatConfig that a pretrained BERT settles."""
     from transformers import BertConfig
 
     config = _fetched("BERT", name, lambda: BertConfig.from_pretrained(name))
@@ -93,7 +93,7 @@ def bert_fields(name: str) -> dict[str, Any]:
     }
 
 
-def load_bert(model: SfatReleasedModel, name: str) -> None:
+def load_bert(model: SfatModel, name: str) -> None:
     """Embeddings and context encoder from a pretrained BERT."""
     from transformers import BertModel
 
@@ -118,7 +118,7 @@ def clip_text_fields(name: str) -> dict[str, Any]:
     return {field: getattr(config, field) for field in CLIP_FIELDS}
 
 
-def load_text_tower(model: SfatReleasedModel, name: str) -> None:
+def load_text_tower(model: SfatModel, name: str) -> None:
     from transformers import CLIPTextModelWithProjection
 
     tower = _fetched("CLIP", name, lambda: CLIPTextModelWithProjection.from_pretrained(name))

@@ -24,14 +24,14 @@ from videochat.commenter import ClipScores, ClipView, TextTable
 from ..commenter import LikelihoodCommenter
 
 if TYPE_CHECKING:
-    from .model import SfatReleasedEncoding, SfatReleasedModel
+    from .model import SfatEncoding, SfatModel
 
 MIN_STEPS = 5  # before that many, [SEP] gives way to the second best (FACTS §1)
 CANDIDATE_TOKENS = 5  # [CLS] and [SEP] included (FACTS §1)
 
 
 @torch.inference_mode()
-def free_running(model: SfatReleasedModel, encoding: SfatReleasedEncoding, num_steps: int) -> tuple[Tensor, Tensor]:
+def free_running(model: SfatModel, encoding: SfatEncoding, num_steps: int) -> tuple[Tensor, Tensor]:
     """The released greedy decode: chosen tokens (B, num_steps) and the logits behind them (B, num_steps, V).
 
     [SEP] gives way to the second best in the first MIN_STEPS steps, a second [CLS] to the third best; it never stops.
@@ -53,7 +53,7 @@ def free_running(model: SfatReleasedModel, encoding: SfatReleasedEncoding, num_s
 
 @torch.inference_mode()
 def released_scores(
-    model: SfatReleasedModel, encoding: SfatReleasedEncoding, candidates_BKT: Tensor, *, most_tokens: int | None = None
+    model: SfatModel, encoding: SfatEncoding, candidates_BKT: Tensor, *, most_tokens: int | None = None
 ) -> Tensor:
     """Scores (B, K), higher is better. candidates_BKT: int64, [CLS], tokens, [SEP], padding.
 

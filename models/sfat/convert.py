@@ -1,4 +1,4 @@
-"""A checkpoint of the authors' code, or any state dict with its names, as a checkpoint of `SfatReleasedModel`.
+"""A checkpoint of the authors' code, or any state dict with its names, as a checkpoint of `SfatModel`.
 
     convert(Path("checkpoint_0.0001_199e.pth"), Path("out"), tokenizer="prajjwal1/bert-mini")
 
@@ -19,8 +19,8 @@ from transformers import GenerationConfig
 from videochat.errors import Damaged, Mismatch, MissingInput
 
 from .. import checkpoint
-from .config import SfatReleasedConfig
-from .model import SfatReleasedModel
+from .config import RELEASED, SfatConfig
+from .model import SfatModel
 from .names import TABLE, from_released, num_layers
 from .pretrained import public_name, word_pieces
 
@@ -58,8 +58,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return {name.removeprefix("module."): value for name, value in tensors.items()}
 
 
-def config_of(state: Mapping[str, Tensor], **fields: Any) -> SfatReleasedConfig:
-    """The config that these released tensors need. fields: what shapes cannot tell, such as num_decoder_heads."""
+def config_of(state: Mapping[str, Tensor], **fields: Any) -> SfatConfig:
+    """The config that these released tensors need. fields: what shapes cannot tell, such as num_heads."""
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     bert, video, decoder = "context_encoder.bert", "video_encoder", "comment_decoder"
     embeddings = f"{bert}.embeddings" if f"{bert}.embeddings.word_embeddings.weight" in shapes else "embeddings"
@@ -77,7 +77,7 @@ def config_of(state: Mapping[str, Tensor], **fields: Any) -> SfatReleasedConfig:
             "num_video_layers": layers[f"{video}.transformer"],
             "video_feed_forward_width": shapes[f"{video}.transformer.layers.0.linear1.weight"][0],
             "num_decoder_layers": layers[f"{decoder}.transformer"],
-            "decoder_feed_forward_width": shapes[f"{decoder}.transformer.layers.0.linear1.weight"][0],
+            "feed_forward_width": shapes[f"{decoder}.transformer.layers.0.linear1.weight"][0],
         }
     except (KeyError, ValueError) as error:
         raise Mismatch(
@@ -87,7 +87,7 @@ def config_of(state: Mapping[str, Tensor], **fields: Any) -> SfatReleasedConfig:
         fields["text_tower"] = "tuned" if any(n.startswith(f"{video}.clip.text_model.") for n in shapes) else "stored"
     if fields["text_tower"] != "stored":
         read["clip_text"] = _clip_text(shapes, f"{video}.clip.")
-    return SfatReleasedConfig(**{**read, **fields})
+    return SfatConfig(**{**RELEASED, **read, **fields})
 
 
 def _clip_text(shapes: Mapping[str, tuple[int, ...]], start: str) -> dict[str, Any]:
@@ -111,11 +111,11 @@ def _clip_text(shapes: Mapping[str, tuple[int, ...]], start: str) -> dict[str, A
         raise Mismatch(f"the CLIP text tower lacks {error}", fix="convert with --text-tower stored") from error
 
 
-def model_of(state: Mapping[str, Tensor], **fields: Any) -> SfatReleasedModel:
+def model_of(state: Mapping[str, Tensor], **fields: Any) -> SfatModel:
     """The model, in evaluation mode, with these released weights. fields: see `config_of`."""
     config = config_of(state, **fields)
     ours = from_released(state, text_tower=config.text_tower != "stored")
-    model = SfatReleasedModel(config)
+    model = SfatModel(config)
     if bad := sorted(name for name, tensor in ours.items() if not torch.isfinite(tensor).all()):
         raise Damaged(f"{bad[0]} holds numbers that are not finite", fix="take an earlier checkpoint")
     try:
@@ -171,7 +171,7 @@ license: other
 # {info["model"]}, converted
 
 Weights of `{info["converted"]["file"]}` (sha256 `{info["converted"]["sha256"][:12]}`), which carry the parameter names
-of the SFAT authors' released code, as a checkpoint of `videochat.models.sfat_released`: {info["num_parameters"]:,}
+of the SFAT authors' released code, as a checkpoint of `videochat.models.sfat`: {info["num_parameters"]:,}
 parameters. What they were trained on, and under which licence they may be used, this tool does not know: ask whoever
 made them. They expect CLIP ViT-B/32 features of {info["clip_dim"]} dimensions.
 """

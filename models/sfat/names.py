@@ -4,7 +4,7 @@ A link says that the rows of its released tensors, one after another, are the ro
 value of an attention in one tensor and BERT in three, ours keeps them in one for self-attention and in a query and a
 key-value pair for cross-attention, whose memories are projected apart.
 
-    ours = from_released(state, text_tower=False)         # names of SfatReleasedModel
+    ours = from_released(state, text_tower=False)         # names of SfatModel
     state = to_released(model.state_dict())               # and back, but for what the model never reads
 """
 
@@ -64,14 +64,14 @@ def _bert() -> Iterator[Link]:
 
 
 def _video() -> Iterator[Link]:
-    layer, ours = "video_encoder.transformer.layers.{}", "video_layers.{}"
-    yield from _same("video_encoder.fc", "frame_projection")
+    layer, ours = "video_encoder.transformer.layers.{}", "tower.layers.{}"
+    yield from _same("video_encoder.fc", "tower.frame_projection")
     yield from _self_attention(f"{layer}.self_attn", f"{ours}.attention")
     yield from _same(f"{layer}.linear1", f"{ours}.feed_forward.0")
     yield from _same(f"{layer}.linear2", f"{ours}.feed_forward.2")
     yield from _same(f"{layer}.norm1", f"{ours}.attention_norm")
     yield from _same(f"{layer}.norm2", f"{ours}.feed_forward_norm")
-    yield from _same("video_encoder.linear_transformer", "shared_projection")
+    yield from _same("video_encoder.linear_transformer", "tower.shared_projection")
 
 
 def _decoder() -> Iterator[Link]:
@@ -149,7 +149,7 @@ def through(links: tuple[Link, ...], state: Mapping[str, Tensor]) -> tuple[dict[
 
 
 def from_released(state: Mapping[str, Tensor], *, text_tower: bool) -> dict[str, Tensor]:
-    """Released names to those of `SfatReleasedModel`. Raises Mismatch for a name that is missing or unknown, and where
+    """Released names to those of `SfatModel`. Raises Mismatch for a name that is missing or unknown, and where
     the two names of the shared embeddings disagree."""
     state = dict(state)
     for name in [name for name in state if name.startswith(SHARED[0])]:

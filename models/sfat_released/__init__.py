@@ -1,1 +1,0 @@
-"""The network of the SFAT authors' released code, tensor for tensor."""
