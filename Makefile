@@ -13,8 +13,11 @@ env: .venv/.done
 demo: env
 	$(BIN)/videochat demo
 
+# Bytecode is kept even where the environment says otherwise: the tests start many processes.
+quick test: export PYTHONDONTWRITEBYTECODE =
+# worksteal hands out whole stretches of files, so that a fixture of a file is made once and not by each worker.
 quick: env
-	$(BIN)/python -m pytest -q -n 2 -m "not slow and not alone"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow and not alone"
 
 test: quick
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "slow and not alone"

@@ -102,7 +102,8 @@ def test_livechat_clips_lie_where_their_video_had_them(tmp_path: Path) -> None:
     assert (np.diff(times) > 0).all()
 
 
-def test_livechat_through_the_whole_chain_under_both_protocols(tmp_path: Path) -> None:
+def test_livechat_through_the_whole_chain_under_both_protocols(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("videochat.engines.local.available_cores", lambda: 1)  # starting processes would take longest
     rows = livechat_rows()
     for name, part in (("train.json", rows[: len(rows) // 2]), ("test.json", rows[len(rows) // 2 :])):
         (tmp_path / name).write_text(json.dumps(part))

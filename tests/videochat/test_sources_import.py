@@ -118,7 +118,7 @@ def test_a_list_goes_on_past_a_bad_item(tmp_path: Path, workspace: Workspace):
         ImportItem(chat=chat(tmp_path / "empty.json", 0), category="Art"),
         ImportItem(chat=chat(tmp_path / "b.json"), category="Art"),
     ]
-    summary = import_recordings(workspace, items)
+    summary = import_recordings(workspace, items, num_workers=1)
     assert sorted(attempt.error_class or "" for attempt in summary.attempts) == ["", "", "missing-file", "no-messages"]
     assert summary.exit_code == 3
     assert len(workspace.recordings()) == 2
