@@ -163,6 +163,38 @@ _add(
         told=frozenset({"knowledge"}),
     )
 )
+_add(
+    Experiment(
+        name="released",
+        question="Which difference between the described and the released network costs what?",
+        source="the released code is another network than the paper's text describes (models/sfat/README.md); each "
+        "difference is made by itself, beginning from the described one",
+        variants=(
+            Variant(label="described"),
+            Variant(
+                label="learned-weighting",
+                options={"weighting": "learned", "num_video_layers": 1, "num_video_heads": 4},
+            ),
+            Variant(label="softmax-each", options={"aggregation": "each"}),
+            Variant(label="post-norm", options={"norm": "post"}),
+            Variant(label="no-fusion", options={"num_fusion_layers": 0}),
+            Variant(label="no-places", options={"context_positions": "none", "memory_marks": False}),
+            Variant(label="padding-counts", options={"count_padding": True, "max_response_tokens": 8}),
+            Variant(label="released", model="sfat-released"),
+        ),
+        pairs=_against(
+            "described",
+            "learned-weighting",
+            "softmax-each",
+            "post-norm",
+            "no-fusion",
+            "no-places",
+            "padding-counts",
+            "released",
+        ),
+        weights=True,
+    )
+)
 RATES = (0.0, 0.25, 0.5, 1.0)
 _add(
     Experiment(

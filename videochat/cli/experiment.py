@@ -43,10 +43,10 @@ def experiment(
 ) -> int:
     """Ask one of the paper's questions of the data.
 
-    Trains the variants of pooling, temperature, attention-order, context-size, audio, knowledge or reference-rate,
-    ranks them, and says what the numbers allow: several seeds, paired intervals over clusters and seeds, one page
-    with plots in the workspace under experiments/. Without a name the questions are listed. Killed and run again,
-    it goes on.
+    Trains the variants of pooling, temperature, attention-order, context-size, audio, knowledge, released
+    or reference-rate, ranks them, and says what the numbers allow: several seeds, paired intervals over clusters and
+    seeds, one page with plots in the workspace under experiments/. Without a name the questions are listed. Killed and
+    run again, it goes on.
     """
     from videochat.benchmark.experiments.conclude import to_text
     from videochat.benchmark.experiments.declared import EXPERIMENTS
