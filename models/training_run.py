@@ -225,7 +225,8 @@ def settings_of(
 
 def needs_of(recipe: Recipe, context: LoadContext, **variant: Any) -> frozenset[str]:
     """What a training with the context's options reads of a dataset. Raises UsageError for an unknown option."""
-    _, fields = settings_of(recipe, context.options, simulated=context.dataset.simulated)
+    options = {name: value for name, value in context.options.items() if name != "facts"}  # a file
+    _, fields = settings_of(recipe, options, simulated=context.dataset.simulated)
     needs: frozenset[str] = recipe.config(**{**recipe.preset, **variant, **fields}).needs
     return needs
 

@@ -235,6 +235,18 @@ def trained_entry(name: str) -> ModelEntry:
     return entry
 
 
+def needs_of_training(name: str, context: LoadContext) -> frozenset[str]:
+    """What training the model with the context's options reads of a dataset, as far as its entry tells.
+
+    Raises UsageError for an option that it does not know, with the model's name: several may be given the same ones.
+    """
+    entry = entry_of(name)
+    try:
+        return frozenset() if entry.needs is None else entry.needs(context)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error.what}", fix=error.fix) from error
+
+
 def train_model(
     name: str,
     workspace: Workspace,

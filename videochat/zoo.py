@@ -162,7 +162,7 @@ def plan(
         for seed in seeds_of(workspace, num_seeds):
             given = {**options, "seed": seed}
             context = api.context_of(entry.name, workspace, dataset, device=device, options=given)
-            missing, extra = _missing(entry, context)
+            missing, extra = _missing(name, entry, context)
             if missing:
                 reason = f"needs {' and '.join(missing)}, which these data do not hold".replace("_", " ")
                 left_out.append(Outcome(name=name, seed=seed, status=SKIPPED, reason=reason))
@@ -179,14 +179,14 @@ def _families_first(names: Sequence[str]) -> list[str]:
     return [members[0] for members in families.values()] + [n for members in families.values() for n in members[1:]]
 
 
-def _missing(entry: ModelEntry, context: LoadContext) -> tuple[list[str], Mapping[str, Any]]:
+def _missing(name: str, entry: ModelEntry, context: LoadContext) -> tuple[list[str], Mapping[str, Any]]:
     """What the model reads and the data lack, and the options that it needs beyond those of the context."""
     if entry.needs is None:
         return [], {}
-    missing = sorted(entry.needs(context) - context.dataset.provides)
+    missing = sorted(api.needs_of_training(name, context) - context.dataset.provides)
     if missing and entry.text_only:
         blind = LoadContext(**{**vars(context), "options": {**context.options, **entry.text_only}})
-        if not entry.needs(blind) - context.dataset.provides:
+        if not api.needs_of_training(name, blind) - context.dataset.provides:
             return [], entry.text_only
     return missing, {}
 

@@ -79,6 +79,25 @@ def test_wrong_names_and_options_are_said_before_any_work(tmp_path, dummies, cap
 
 
 @pytest.mark.slow
+def test_train_says_wrong_options_in_dry_runs_and_before_any_of_several_models(tmp_path, dummies, capsys):
+    workspace = small(tmp_path / "w", dummies)
+    wrong = ("--data", workspace.root, "--model", "sfat", "--model", "livebot-style", "--set", "pooling=mean")
+    for extra in ((), ("--dry-run",)):
+        assert run("train", *wrong, *extra) == 2
+        assert "livebot-style: unknown training option 'pooling'" in capsys.readouterr().err
+        assert run("train", "--data", workspace.root, "--set", "eopchs=3", *extra) == 2
+        assert "did you mean 'epochs'" in capsys.readouterr().err
+    assert not (workspace.root / "checkpoints").exists()
+
+
+def test_a_file_of_facts_goes_to_the_model_that_reads_it(tmp_path, dummies):
+    workspace = small(tmp_path / "w", dummies)
+    (tmp_path / "facts.jsonl").write_text('{"text": "the red ball bounces"}\n')
+    given = {**QUICK, "facts": str(tmp_path / "facts.jsonl")}
+    jobs, left_out = plan(workspace, api.load(workspace.root), models=["sfat-knowledge"], options=given)
+    assert ([job.options for job in jobs], left_out) == ([given], [])
+
+
 def test_bytes_do_not_depend_on_the_number_of_processes(tmp_path, dummies):
     found = []
     for workers in (1, 2):

@@ -178,6 +178,10 @@ def train(
         api.trained_entry(name)  # an unknown name is said before any work
     api.pick_device(device)
     options = _options(settings, seed) | ({} if limit is None else {"limit": limit})
+    for name in names:  # and so is an option that one of them does not know
+        entry = api.entry_of(name)
+        context = api.context_of(entry.name, workspace, dataset, device=device, options=options)
+        api.needs_of_training(name, context)
     rows = {row["split"]: row for row in dataset.manifest["per_split"]}
     if dry_run:
         plan = {
