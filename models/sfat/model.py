@@ -34,7 +34,8 @@ from .config import SfatConfig
 from .frame_tower import FrameTower
 from .gated import KNOWLEDGE, STREAMS, TRANSCRIPT, GatedModel
 
-TEXT, VIDEO = 0, 1  # rows of the kind embeddings
+TEXT, VIDEO = 0, 1  # rows of the kind embeddings; the gated memories have none
+NAMES = {TEXT: "text", VIDEO: "video", **{kind: name for name, kind in STREAMS.items()}}
 
 
 @dataclass
@@ -308,6 +309,20 @@ class SfatModel(GatedModel):
             joined = layer(joined, attend_masked(mask))
         joined = self.memory_norm(joined)
         parts = {TEXT: (joined[:, :num_text], mask[:, :num_text]), VIDEO: (joined[:, num_text:], mask[:, num_text:])}
+        parts |= self._gated_memories(batch)
+        projected: dict[str, Tensor] = {}
+        for place, kind in enumerate(self.memory_order):
+            memory = self.decoder.project(place, *parts[kind])
+            projected |= {f"{NAMES[kind]}_kv": memory.kv, f"{NAMES[kind]}_mask": memory.mask}
+        return SfatEncoding(
+            last_hidden_state=joined,
+            frame_weights=weights,
+            comment_frame_weights=each,
+            **projected,
+        )
+
+    def _gated_memories(self, batch: dict[str, Tensor]) -> dict[int, tuple[Tensor, Tensor]]:
+        parts = {}
         if TRANSCRIPT in self.memory_order:
             said = (batch["transcript_ids"], batch["transcript_lengths"], batch["transcript_mask"])
             parts[TRANSCRIPT] = self._token_memory(self.transcript_norm, *said)
@@ -315,36 +330,18 @@ class SfatModel(GatedModel):
             mask_BL = batch["knowledge_mask"]
             found = (batch["knowledge_ids"], mask_BL.sum(1).clamp(min=1), mask_BL)
             parts[KNOWLEDGE] = self._token_memory(self.knowledge_norm, *found)
-        memories = {kind: self.decoder.project(i, *parts[kind]) for i, kind in enumerate(self.memory_order)}
-        encoding = SfatEncoding(
-            last_hidden_state=joined,
-            frame_weights=weights,
-            comment_frame_weights=each,
-            text_kv=memories[TEXT].kv,
-            text_mask=memories[TEXT].mask,
-        )
-        if VIDEO in memories:
-            encoding.video_kv, encoding.video_mask = memories[VIDEO].kv, memories[VIDEO].mask
-        if TRANSCRIPT in memories:
-            encoding.transcript_kv, encoding.transcript_mask = memories[TRANSCRIPT].kv, memories[TRANSCRIPT].mask
-        if KNOWLEDGE in memories:
-            encoding.knowledge_kv, encoding.knowledge_mask = memories[KNOWLEDGE].kv, memories[KNOWLEDGE].mask
-        return encoding
+        return parts
 
     def memories(self, encoding: SfatEncoding) -> list[Memory]:
-        found: dict[int, Any] = {
-            TEXT: (encoding.text_kv, encoding.text_mask),
-            VIDEO: (encoding.video_kv, encoding.video_mask),
-        }
-        for kind, kv, mask in (
-            (TRANSCRIPT, encoding.transcript_kv, encoding.transcript_mask),
-            (KNOWLEDGE, encoding.knowledge_kv, encoding.knowledge_mask),
-        ):
-            if kind in self.memory_order:
-                assert mask is not None
+        found = []
+        for kind in self.memory_order:
+            kv, mask = encoding[f"{NAMES[kind]}_kv"], encoding[f"{NAMES[kind]}_mask"]
+            if kind in STREAMS.values():
                 present_B = mask.any(1)
-                found[kind] = (kv, mask | ~present_B[:, None], present_B)  # a softmax over nothing is no number
-        return [Memory(*found[kind]) for kind in self.memory_order]
+                found.append(Memory(kv, mask | ~present_B[:, None], present_B))  # a softmax over nothing is no number
+            else:
+                found.append(Memory(kv, mask))
+        return found
 
     # -- the released code's own loss and logits
 
