@@ -1,14 +1,15 @@
-"""Fixtures of these tests: a small simulated workspace, made once, and the command in this process."""
+"""Fixtures of these tests: workspaces empty and simulated, the command in this process, a crawl without politeness."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from videochat.cli import main
+from videochat.workspace import Workspace
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +48,19 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
         return done.value.code, out, err
 
     return call
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """An empty one."""
+    return Workspace.open(tmp_path / "data", create=True)
+
+
+@pytest.fixture
+def hurried() -> Iterator[None]:
+    """The loopback needs no politeness: only the server sets the pace."""
+    from videochat.crawl.limits import LIMITS, RATES, Rate
+
+    LIMITS.configure({name: Rate(per_second=1000, burst=1000) for name in RATES})
+    yield
+    LIMITS.configure(RATES)

@@ -64,11 +64,6 @@ CHAT: list[tuple[int, str | None, str]] = [
 ]
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace.open(tmp_path / "data", create=True)
-
-
 def test_rows_metadata_and_rerun(workspace: Workspace) -> None:
     recording = put(workspace, "a", CHAT)
     assert clean(workspace, num_workers=1).count("ok") == 1

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +12,6 @@ import pytest
 from videochat.crawl.crawl import crawl
 from videochat.crawl.follow import crawl_recipe
 from videochat.crawl.jobs import STAGING, CrawlOptions
-from videochat.crawl.limits import LIMITS, RATES, Rate
 from videochat.crawl.recipe import CategoryPlan, Recipe, SegmentRule
 from videochat.crawl.targets import Vod, read_targets
 from videochat.engines.local import StepSummary
@@ -23,23 +20,12 @@ from videochat.rights.tombstones import Tombstones
 from videochat.schema import Recording
 from videochat.workspace import Workspace
 
+pytestmark = pytest.mark.usefixtures("hurried")
+
 VOD = "1234567890"
 CHAT = CrawlOptions(affirmed=True, video=False)
 # Bins of a minute instead of ten, more than 3 of them, the 2 densest
 SMALL = SegmentRule(mode="densest", bin_minutes=1, more_than_bins=3, take=2)
-
-
-@pytest.fixture(autouse=True)
-def _quick() -> Iterator[None]:
-    """The loopback needs no politeness."""
-    LIMITS.configure({name: Rate(per_second=1000, burst=1000) for name in RATES})
-    yield
-    LIMITS.configure(RATES)
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace.open(tmp_path / "data", create=True)
 
 
 def run(workspace: Workspace, *targets: str, **options: Any) -> StepSummary:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,10 @@ import pytest
 
 from videochat.crawl.crawl import crawl
 from videochat.crawl.jobs import CrawlOptions
-from videochat.crawl.limits import LIMITS, RATES, Rate
 from videochat.crawl.targets import read_targets
 from videochat.workspace import Workspace
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hurried")]
 
 # scenario -> (status, error class or None, is the video there); everything else ends complete
 EXPECTED = {
@@ -28,13 +26,6 @@ EXPECTED = {
     "missing-fragment": ("partial", "video", False),
     "gap": ("partial", "video", True),
 }
-
-
-@pytest.fixture(autouse=True)
-def _quick() -> Iterator[None]:
-    LIMITS.configure({name: Rate(per_second=1000, burst=1000) for name in RATES})
-    yield
-    LIMITS.configure(RATES)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +10,15 @@ import pytest
 
 from videochat.crawl.crawl import crawl
 from videochat.crawl.jobs import CrawlOptions
-from videochat.crawl.limits import LIMITS, RATES, Rate
 from videochat.crawl.targets import read_targets
 from videochat.workspace import Workspace
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.usefixtures("hurried")]
 
 NUM_VODS = 4
 IDEAL_S = 16.0  # what the throttled line needs for the media alone
 LATENCY_S = 0.25  # of each page of chat
 FACTOR = 1.3
-
-
-@pytest.fixture(autouse=True)
-def _quick() -> Iterator[None]:
-    """Only the server sets the pace here."""
-    LIMITS.configure({name: Rate(per_second=1000, burst=1000) for name in RATES})
-    yield
-    LIMITS.configure(RATES)
 
 
 def fetch(twitch: Any, folder: Path, names: list[str]) -> float:

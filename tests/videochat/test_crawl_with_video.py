@@ -4,39 +4,24 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from videochat.crawl.crawl import crawl
 from videochat.crawl.jobs import STAGING, CrawlOptions
-from videochat.crawl.limits import LIMITS, RATES, Rate
 from videochat.crawl.recipe import SegmentRule
 from videochat.crawl.targets import read_targets
 from videochat.engines.local import StepSummary
 from videochat.frames.video import probe
 from videochat.workspace import Workspace
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hurried")]
 
 VOD = "1234567890"
 OPTIONS = CrawlOptions(affirmed=True)
 SMALL = SegmentRule(mode="densest", bin_minutes=0.5, more_than_bins=3, take=2)
-
-
-@pytest.fixture(autouse=True)
-def _quick() -> Iterator[None]:
-    LIMITS.configure({name: Rate(per_second=1000, burst=1000) for name in RATES})
-    yield
-    LIMITS.configure(RATES)
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace.open(tmp_path / "data", create=True)
 
 
 def run(workspace: Workspace, *targets: str, **options: Any) -> StepSummary:

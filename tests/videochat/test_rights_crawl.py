@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from videochat.build import build
 from videochat.cleaning.run import clean
 from videochat.crawl.crawl import crawl
 from videochat.crawl.jobs import CrawlOptions
-from videochat.crawl.limits import LIMITS, RATES, Rate
 from videochat.crawl.recipe import SegmentRule
 from videochat.crawl.targets import read_targets
 from videochat.dataset import Dataset
@@ -22,19 +20,12 @@ from videochat.rights.rehydrate import rehydrate, settings_of
 from videochat.rights.search import Request
 from videochat.workspace import Workspace
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hurried")]
 
 VODS = ("3000000001", "3000000002", "3000000003")
 SETTINGS: dict[str, Any] = {"split_fractions": (0.34, 0.33, 0.33), "seed": 5}
 OPTIONS = CrawlOptions(affirmed=True, video=False)
 SEGMENTS = SegmentRule(mode="densest", bin_minutes=2, more_than_bins=2, take=2)
-
-
-@pytest.fixture(autouse=True)
-def _quick() -> Iterator[None]:
-    LIMITS.configure({name: Rate(per_second=1000, burst=1000) for name in RATES})
-    yield
-    LIMITS.configure(RATES)
 
 
 def lay_out(twitch: Any) -> list[Any]:

@@ -67,11 +67,6 @@ BAD = {
 }
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace.open(tmp_path / "data", create=True)
-
-
 def failure(workspace: Workspace, path: Path) -> Attempt:
     (attempt,) = import_recordings(workspace, [ImportItem(chat=path, category="Art")], num_workers=1).attempts
     assert attempt.status == "failed"

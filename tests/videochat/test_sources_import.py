@@ -34,11 +34,6 @@ def chat(path: Path, num_messages: int = 3, *, step: int = 10, text: str = "hi",
     return path
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace.open(tmp_path / "data", create=True)
-
-
 def run(workspace: Workspace, *items: ImportItem, **more: Any) -> list[tuple[str, str | None]]:
     summary = import_recordings(workspace, items, num_workers=1, **more)
     return [(attempt.status, attempt.error_class) for attempt in summary.attempts]
