@@ -34,7 +34,7 @@ def parse_ms(text: str) -> int:
     "12:75": what follows a colon is below 60."""
     match = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)", text.strip())
     hours, minutes, seconds = match.groups() if match else (None, None, "0")
-    past_sixty = (minutes and Fraction(seconds) >= 60) or (hours and int(minutes) >= 60)
+    past_sixty = (minutes and Fraction(seconds) >= 60) or (hours and int(minutes or 0) >= 60)
     if not match or past_sixty:
         raise UsageError(f"{text!r} is not a time", fix="write seconds, mm:ss or h:mm:ss")
     return to_ms(Fraction(seconds) + 60 * int(minutes or 0) + 3600 * int(hours or 0))
