@@ -67,6 +67,7 @@ def run_experiment(
             root=str(worlds[variant.world].root),
             name=variant.model,
             label=checkpoint_label(variant, options),
+            title=variant.label,
             seed=seed,
             device=device,
             options={**options, **variant.options},
@@ -89,6 +90,8 @@ def run_experiment(
         raise MissingInput("no variant is left to rank", fix="; ".join(f"{k}: {v}" for k, v in skipped.items()))
     result = conclude(experiment, ranked, skipped=skipped)
     result["settings"] = options
+    if None not in worlds:
+        result["world_recordings"] = world_recordings
     baseline = experiment.variant(experiment.pairs[0][0])
     if baseline.label not in skipped:
         result["signs"] = _signs(worlds[baseline.world], baseline, result, options=options, device=device)
@@ -151,6 +154,11 @@ def simulated_world(workspace: Workspace, folder: Path, rate: float, *, num_reco
         split_fractions=settings.split_fractions,
     )
     with world.lock():
+        if (held := len(world.recordings())) > num_recordings:
+            raise UsageError(
+                f"{world.root} holds {held} simulated recordings, {num_recordings} are asked for",
+                fix=f"remove {folder}, or pass --world-recordings {held}",
+            )
         spec = dataclasses.replace(WorldSpec(), reference_rate=rate)
         generate(world, num_recordings=num_recordings, minutes=WORLD_MINUTES, spec=spec)
         clean(world)

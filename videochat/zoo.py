@@ -35,11 +35,13 @@ TRAINED, CURRENT, SKIPPED, FAILED = "trained", "current", "skipped", "failed"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
-    """One training: model `name` on the workspace `root` with `seed` and `options`. label: see `api.context_of`."""
+    """One training: model `name` on the workspace `root` with `seed` and `options`. label: see `api.context_of`.
+    title: what people call it, if not by the label or the name."""
 
     root: str
     name: str
     label: str = ""
+    title: str = ""
     seed: int
     device: str = "cpu"
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -269,7 +271,7 @@ def _train(job: Job) -> Outcome:
     else:
         status = CURRENT if before is not None and before == _written(folder) else TRAINED
     return Outcome(
-        name=job.label or job.name,
+        name=job.title or job.label or job.name,
         seed=job.seed,
         status=status,
         reason=reason,

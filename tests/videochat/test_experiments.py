@@ -20,7 +20,8 @@ from videochat.benchmark.experiments.weights import evenness
 from videochat.cli import main
 from videochat.commenter import view
 from videochat.errors import MissingInput, UsageError
-from videochat.experiment import checkpoint_label, run_experiment
+from videochat.experiment import checkpoint_label, run_experiment, simulated_world
+from videochat.sample.generate import generate
 from videochat.workspace import Workspace
 
 QUICK = {"size": "tiny", "epochs": 1, "mlm_epochs": 1, "vocab_size": 400}
@@ -137,6 +138,14 @@ def test_transcripts_of_simulated_data_are_simulated(tmp_path: Path, dummies: Mo
     root = workspace_at(tmp_path / "w", dummies).root
     assert run("experiment", "audio", "--data", root) == 1
     assert f"python -m videochat.sample.speech --data {root}" in capsys.readouterr().err
+
+
+def test_a_world_that_holds_more_than_is_asked_for_is_not_taken(tmp_path: Path, dummies: ModuleType) -> None:
+    workspace = workspace_at(tmp_path / "w", dummies)
+    world = Workspace.open(tmp_path / "x" / "rate-0", create=True, seed=workspace.settings.seed, clip="sample")
+    generate(world, num_recordings=2, minutes=0.5, num_workers=1)
+    with pytest.raises(UsageError, match="holds 2 simulated recordings, 1 are asked for"):
+        simulated_world(workspace, tmp_path / "x", 0.0, num_recordings=1)
 
 
 @pytest.mark.slow
