@@ -78,7 +78,6 @@ def test_wrong_names_and_options_are_said_before_any_work(tmp_path, dummies, cap
     assert not (workspace.root / "checkpoints").exists()
 
 
-@pytest.mark.slow
 def test_train_says_wrong_options_in_dry_runs_and_before_any_of_several_models(tmp_path, dummies, capsys):
     workspace = small(tmp_path / "w", dummies)
     wrong = ("--data", workspace.root, "--model", "sfat", "--model", "livebot-style", "--set", "pooling=mean")
@@ -98,6 +97,7 @@ def test_a_file_of_facts_goes_to_the_model_that_reads_it(tmp_path, dummies):
     assert ([job.options for job in jobs], left_out) == ([given], [])
 
 
+@pytest.mark.slow
 def test_bytes_do_not_depend_on_the_number_of_processes(tmp_path, dummies):
     found = []
     for workers in (1, 2):
