@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..runs.run import Run
 
 Json = dict[str, Any]
+PUBLISHED_SEEDS = 3  # PROTOCOL: trained models take so many in published tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +161,11 @@ def to_text(result: Json) -> str:
             "evenness: entropy of a clip's frame weights over that of equal weights; 1 = no frame is preferred"
         )
     lines += [row["sentence"] for row in result["pairs"]]
+    if (seeds := result["num_seeds"]) < PUBLISHED_SEEDS:
+        lines.append(
+            f"{seeds} seed{'s' if seeds > 1 else ''}: what another training would give is hardly in these intervals; "
+            f"published tables take {PUBLISHED_SEEDS} or more"
+        )
     lines += [f"left out {label}: {why}" for label, why in result["skipped"].items()]
     for sign in result.get("signs", []):
         lines.append(f"{'FAILURE SIGNATURE' if sign['occurs'] else 'no sign of'} {sign['name']}: {sign['text']}")

@@ -213,6 +213,8 @@ def test_a_page_escapes_and_needs_no_network() -> None:
         "skipped": {"z": "<i>"},
         "signs": [signs.generic_replies(["a", "b"])],
     }
+    assert "1 seed: what another training would give" in to_text(result)
+    assert "seeds:" not in to_text({**result, "num_seeds": 3})
     page = render(result)
     assert "<script" not in page
     assert "<b>1" not in page
