@@ -168,7 +168,7 @@ _add(
         name="released",
         question="Which difference between the described and the released network costs what?",
         source="the released code is another network than the paper's text describes (models/sfat/README.md); each "
-        "difference is made by itself, beginning from the described one",
+        "difference is made by itself, beginning from the described one, and the released one weighs by frozen CLIP",
         variants=(
             Variant(label="described"),
             Variant(
@@ -181,16 +181,22 @@ _add(
             Variant(label="no-places", options={"context_positions": "none", "memory_marks": False}),
             Variant(label="padding-counts", options={"count_padding": True, "max_response_tokens": 8}),
             Variant(label="released", model="sfat-released"),
+            Variant(
+                label="released-frozen", model="sfat-released", options={"weighting": "cosine", "num_video_layers": 0}
+            ),
         ),
-        pairs=_against(
-            "described",
-            "learned-weighting",
-            "softmax-each",
-            "post-norm",
-            "no-fusion",
-            "no-places",
-            "padding-counts",
-            "released",
+        pairs=(
+            *_against(
+                "described",
+                "learned-weighting",
+                "softmax-each",
+                "post-norm",
+                "no-fusion",
+                "no-places",
+                "padding-counts",
+                "released",
+            ),
+            ("released-frozen", "released"),
         ),
         weights=True,
     )
