@@ -100,7 +100,7 @@ class TrainingSettings:
         if self.select not in SELECTIONS:
             raise UsageError(f"select is {self.select!r}", fix=f"choose one of {', '.join(SELECTIONS)}")
         run_log.check(self.log)
-        for name, least in (("vocab_size", 1), ("responses_per_clip", 1), ("limit", 0)):
+        for name, least in (("vocab_size", 1), ("epochs", 1), ("responses_per_clip", 1), ("limit", 0)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} is {getattr(self, name)}", fix=f"make it {least} or more")
         if not 0 <= self.null_probability <= 1:

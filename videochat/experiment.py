@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .benchmark.experiments.declared import Experiment, Variant
 
 SIGN_CLIPS = 200  # test clips that the baseline writes a comment for
+KNOWING = ("sfat-knowledge", "klvcg-style")  # models that read facts
 WORLD_RECORDINGS, WORLD_MINUTES = 60, 12.0  # of a simulated world with a dial: as the demo's
 
 
@@ -66,11 +67,11 @@ def run_experiment(
         Job(
             root=str(worlds[variant.world].root),
             name=variant.model,
-            label=checkpoint_label(variant, options),
+            label=checkpoint_label(variant, given(variant, options)),
             title=variant.label,
             seed=seed,
             device=device,
-            options={**options, **variant.options},
+            options={**given(variant, options), **variant.options},
         )
         for seed in seeds_of(workspace, num_seeds)
         for variant in experiment.variants
@@ -124,6 +125,12 @@ def check_needs(experiment: Experiment, dataset: Dataset) -> None:
             f"experiment {experiment.name} needs {', '.join(missing)}, which these data do not hold",
             fix=fixes.get(missing[0], "run `videochat build-features` and `videochat build`"),
         )
+
+
+def given(variant: Variant, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of every training that this variant takes: a file of facts is for models that read knowledge."""
+    reads = variant.model in KNOWING or variant.options.get("knowledge", "off") != "off"
+    return {name: value for name, value in options.items() if name != "facts" or reads}
 
 
 def checkpoint_label(variant: Variant, options: Mapping[str, Any]) -> str:
@@ -212,8 +219,8 @@ def _load(
         workspace,
         dataset,
         device=device,
-        options={**options, **variant.options, "seed": seed},
-        label=checkpoint_label(variant, options),
+        options={**given(variant, options), **variant.options, "seed": seed},
+        label=checkpoint_label(variant, given(variant, options)),
     )
     commenter.name = variant.label
     return commenter

@@ -8,6 +8,7 @@ runs nothing else. The sizes are read off the tensors; how many heads there are 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
         except (SafetensorError, OSError, ValueError) as error:
             raise Damaged(f"{path} is no safetensors file: {error}", fix="fetch it again") from error
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the foreign bytes provoke
-        first = (str(error).strip().splitlines() or [""])[0][:200]
+        with warnings.catch_warnings(action="ignore"):  # of old pickles: how to load them unsafely
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the foreign bytes provoke, and advises to trust them
         raise Damaged(
-            f"{path} holds more than tensors, or is damaged ({type(error).__name__}: {first})",
+            f"{path} holds more than tensors, or is damaged ({type(error).__name__})",
             fix="only weights are read and nothing in it was run; save its state dict as safetensors",
         ) from error
     if isinstance(found, Mapping):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from videochat.errors import Damaged, Mismatch, MissingInput
+from videochat.frames.weights import no_waiting_for_the_hub
 
 from ..checkpoint import quiet
 from .names import BERT, through
@@ -37,15 +38,17 @@ CLIP_FIELDS = (
 
 
 def _fetched(what: str, name: str, fetch: Callable[[], Any]) -> Any:
-    try:
-        with quiet():
+    with quiet(), no_waiting_for_the_hub() as reachable:
+        try:
             return fetch()
-    except (OSError, ValueError, ImportError) as error:
-        first = (str(error).strip().splitlines() or [""])[0][:200]
-        raise MissingInput(
-            f"{what} {name!r} cannot be loaded: {first}",
-            fix="give a local folder with its files, or a name that the hub can be asked for",
-        ) from error
+        except (OSError, ValueError, ImportError) as error:
+            why = (str(error).strip().splitlines() or [""])[0][:200]
+            if not reachable and not Path(name).exists():
+                why = "the hub cannot be reached from here, and it is not in its cache"
+            raise MissingInput(
+                f"{what} {name!r} cannot be loaded: {why}",
+                fix="give a local folder with its files, or a name that the hub can be asked for",
+            ) from error
 
 
 def public_name(source: str) -> str:

@@ -222,3 +222,12 @@ def test_a_page_escapes_and_needs_no_network() -> None:
     assert not re.search(r"(src|href)=", page)
     assert page.count("<svg") == 6
     assert "Simulated data" in page
+
+
+def test_a_file_of_facts_goes_to_the_variants_that_read_one():
+    from videochat.benchmark.experiments.declared import EXPERIMENTS
+    from videochat.experiment import given
+
+    options = {"facts": "facts.jsonl", "epochs": 2}
+    taken = {variant.label: given(variant, options) for variant in EXPERIMENTS["knowledge"].variants}
+    assert taken == {"sfat": {"epochs": 2}, "sfat-knowledge": options}

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..errors import UsageError
+from ..errors import MissingInput, UsageError
 from ..workspace import Workspace
 from .options import data_option, dry_run_option, emit, emit_plan, example, json_option
 
@@ -63,6 +63,8 @@ def convert_checkpoint(
     SOURCE is a safetensors file or a torch checkpoint, which is read weights-only: anything in it but tensors and plain
     containers is refused, and nothing in it is run. The result loads as --model sfat-released.
     """
+    if not source.is_file():
+        raise MissingInput(f"there is no file {source}", fix="give a .pth, .pt or .safetensors file")
     folder = out if out is not None else Workspace.open(data).checkpoint_dir(MODEL)
     if (folder / "training.json").exists() and not overwrite:
         raise UsageError(f"{folder} holds a checkpoint", fix="pass --overwrite, or another --out")

@@ -102,6 +102,11 @@ def generate(
     commenter = api.load_model(model, workspace, dataset, device=device, options=options)
     if at_ms is not None:
         assert chat is not None
+        if getattr(getattr(commenter, "collator", None), "focal", None) is not None:
+            raise UsageError(
+                f"{commenter.name} is shown the events of simulated clips, which other recordings do not have",
+                fix="pass --model sfat",
+            )
         if video is None and "frames" in commenter.needs:
             raise MissingInput(
                 f"{commenter.name} needs frames, and there is no video of this moment",
