@@ -18,8 +18,8 @@ def model_card(info: dict[str, Any], config: Any, *, class_name: str, about: str
         else "Trained on the chat of a local workspace; the rights and duties of those data apply to it."
     )
     loss = "none (no dev split)" if info["dev_loss"] is None else f"{info['dev_loss']:.4f} nats a token"
-    if "dev_mrr" in info:
-        loss += f"; chosen by dev MRR: {info['dev_mrr']:.4f}"
+    for key, name in (("dev_mrr", "MRR"), ("dev_r1", "R@1")):
+        loss += f"; chosen by dev {name}: {info[key]:.4f}" if key in info else ""
     versions = ", ".join(f"{name} {value}" for name, value in info["versions"].items())
     tags = "".join(f"  - {tag}\n" for tag in ["live-comments", *(["simulated"] if simulated else [])])
     return f"""---

@@ -90,7 +90,7 @@ class StageSettings:
 @dataclass(frozen=True, kw_only=True)
 class StageResult:
     """log: one row an epoch {"stage", "epoch", "step", "train_loss", "dev_loss", "learning_rate"}, losses a token, and
-    "dev_mrr" where the best epoch is chosen by it.
+    "dev_mrr" or "dev_r1" where the best epoch is chosen by it.
     best_epoch: the epoch whose weights the model now holds (the last one where nothing was evaluated)."""
 
     log: list[dict[str, Any]]
@@ -150,6 +150,7 @@ def run_stage(
     device: str = "cpu",
     origin: str = "",
     rank: Callable[[nn.Module], float] | None = None,
+    measure: str = "mrr",
 ) -> StageResult:
     """Train `model` in place on items 0 .. num_items - 1; it ends with the weights of the best epoch on dev.
 
@@ -157,11 +158,12 @@ def run_stage(
     evaluate: the dev loss a token, in eval mode without gradients; None: keep the last epoch.
     state_path: the state of an unfinished run is saved there and taken up again if it fits; the caller removes it.
     origin: digest of the data and of all that the other arguments do not tell; a state of another one does not fit.
-    rank: a figure of dev to choose the best epoch by instead of the loss, higher is better (MRR).
+    rank: a figure of dev to choose the best epoch by instead of the loss, higher is better; measure: its
+    name in the log.
     """
     with deterministic():
         return _Stage(
-            model, stage, num_items, make_batch, evaluate, settings, seed, state_path, device, origin, rank
+            model, stage, num_items, make_batch, evaluate, settings, seed, state_path, device, origin, rank, measure
         ).run()
 
 
@@ -179,6 +181,7 @@ class _Stage:
         device: str,
         origin: str,
         rank: Callable[[nn.Module], float] | None,
+        measure: str,
     ) -> None:
         from accelerate import Accelerator, DistributedDataParallelKwargs
         from accelerate.state import AcceleratorState
@@ -193,7 +196,8 @@ class _Stage:
         self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision, kwargs_handlers=[parallel])
         self.plain = model.to(self.accelerator.device)
         self.stage, self.seed, self.settings, self.state_path = stage, seed, settings, state_path
-        self.num_items, self.make_batch, self.evaluate, self.rank = num_items, make_batch, evaluate, rank
+        self.num_items, self.make_batch, self.evaluate = num_items, make_batch, evaluate
+        self.rank, self.measure = rank, measure
         self.steps_per_epoch = math.ceil(num_items / settings.batch_size)
         self.num_steps = self.steps_per_epoch * settings.epochs
         groups = [
@@ -281,14 +285,14 @@ class _Stage:
 
     def _end_epoch(self) -> None:
         epoch = self.step // self.steps_per_epoch - 1
-        dev_loss = dev_mrr = None
+        dev_loss = ranking = None
         if self.evaluate is not None:
             self.plain.eval()
             with torch.no_grad():
                 dev_loss = self.evaluate(self.plain)
-                dev_mrr = None if self.rank is None else self.rank(self.plain)
+                ranking = None if self.rank is None else self.rank(self.plain)
             self.plain.train()
-            judged = dev_loss if dev_mrr is None else -dev_mrr
+            judged = dev_loss if ranking is None else -ranking
             if judged < self.best_loss:
                 self.best_loss, self.best_epoch, self.bad = judged, epoch, 0
                 self.best = {name: value.detach().clone() for name, value in self.plain.state_dict().items()}
@@ -302,10 +306,10 @@ class _Stage:
                 "train_loss": round(self.sums[0] / max(1.0, self.sums[1]), 6),
                 "dev_loss": None if dev_loss is None else round(dev_loss, 6),
                 "learning_rate": learning_rate_at(self.step - 1, self.num_steps, self.settings),
-                **({} if dev_mrr is None else {"dev_mrr": round(dev_mrr, 6)}),
+                **({} if ranking is None else {f"dev_{self.measure}": round(ranking, 6)}),
             }
         )
-        figures = {name: self.log[-1].get(name) for name in ("train_loss", "dev_loss", "dev_mrr", "learning_rate")}
+        figures = {name: self.log[-1].get(name) for name in self.log[-1] if name not in ("stage", "epoch", "step")}
         run_log.write(self.stage, self.step, figures)
         self.sums = [0.0, 0.0]
 

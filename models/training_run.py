@@ -36,7 +36,7 @@ from . import checkpoint, run_log
 from .batches import Collator
 from .card import model_card
 from .commenter import LikelihoodCommenter
-from .dev_ranking import DevRanking
+from .dev_ranking import MEASURES, DevRanking
 from .examples import Example, ResponseBatches, dev_loss, examples_of
 from .stage_one import pretrain_context
 from .tokenizer import encoder_of, load_tokenizer, pretrained_tokenizer, train_tokenizer
@@ -61,7 +61,7 @@ TINY_FIELDS = {
     **{f"{part}feed_forward_width": 96 for part in ("", "context_", "video_")},
 }
 TINY_SETTINGS = {"vocab_size": 600, "epochs": 12, "batch_size": 32, "mlm_epochs": 1, "learning_rate": 4e-3}
-SELECTIONS = ("loss", "mrr")
+SELECTIONS = ("loss", *MEASURES)
 LATER = {"precision": "auto", "select": "loss", "tokenizer": ""}  # settings that came later, with their defaults
 LOAD_OPTIONS = frozenset({"allow_other_data", "allow_seen_recordings"})
 
@@ -73,8 +73,8 @@ class TrainingSettings:
     size: a name in the recipe's sizes. vocab_size: at most so many tokens. epochs ... max_minutes: of stage 2, see
     StageSettings; mlm_*: of stage 1; precision: of both. responses_per_clip, null_probability: see ResponseBatches.
     limit: at most so many clips of each split, for a try (0: all). select: what the best epoch, and `patience`, are
-    judged by on dev: "loss" or "mrr" (see `dev_ranking`). tokenizer: a pretrained one, by name or folder, instead of
-    one trained on the chat. log: "tensorboard" or "wandb" (see `run_log`); it changes nothing of the result.
+    judged by on dev: "loss", "mrr" or "r1" (see `dev_ranking`). tokenizer: a pretrained one, by name or folder,
+    instead of one trained on the chat. log: "tensorboard" or "wandb" (see `run_log`); it changes nothing of the result.
     """
 
     size: str
@@ -306,7 +306,8 @@ def train(context: LoadContext, recipe: Recipe, *, name: str, **variant: Any) ->
             state_path=state_path,
             device=context.device,
             origin=stamp,
-            rank=DevRanking(dev, collator) if dev and settings.select == "mrr" else None,
+            rank=DevRanking(dev, collator, measure=settings.select) if dev and settings.select in MEASURES else None,
+            measure=settings.select,
         )
     if is_main_process():
         info = {
@@ -332,7 +333,8 @@ def _examples(dataset: Dataset, split: str, settings: TrainingSettings, config: 
 def _origin(context: LoadContext, settings: TrainingSettings, result: StageResult) -> dict[str, Any]:
     """What training.json says of the data, the settings and the machine."""
     dataset = context.dataset
-    ranked = [row["dev_mrr"] for row in result.log if "dev_mrr" in row]
+    judged = f"dev_{settings.select}"
+    ranked = [row[judged] for row in result.log if judged in row] if settings.select in MEASURES else []
     return {
         "format": checkpoint.FORMAT,
         "data_digest": dataset.digest,
@@ -345,7 +347,7 @@ def _origin(context: LoadContext, settings: TrainingSettings, result: StageResul
         "settings": settings.told(),
         "best_epoch": result.best_epoch,
         "dev_loss": min((row["dev_loss"] for row in result.log if row["dev_loss"] is not None), default=None),
-        **({"dev_mrr": max(ranked)} if ranked else {}),
+        **({judged: max(ranked)} if ranked else {}),
         "stopped": result.stopped,
         "versions": {
             "videochat": __version__,

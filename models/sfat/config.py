@@ -159,6 +159,7 @@ class SfatConfig(PretrainedConfig):
     with the rest or not. frame_norm, text_norm: the stored unit vectors are multiplied by these, for weights that were
     learnt on CLIP's raw vectors.
     cross_attention_order: "text_video" (the description) or "video_text".
+    max_frames: the frames of so many seconds before the moment count, one a second.
     memory_marks: a vector for each kind of memory is added to it, and one stands for an empty chat or video; without,
     an empty chat is one comment without words and an empty video a vector of zeros.
     max_context_comments: the latest so many count; max_comment_tokens, max_response_tokens: longer ones are cut.

@@ -164,11 +164,16 @@ class SfatModel(GatedModel):
         features_VD = self.text_tower(input_ids=batch["clip_ids"]).text_embeds
         return features_VD.index_select(0, index_BC.flatten()).unflatten(0, index_BC.shape)
 
+    def frame_mask(self, batch: dict[str, Tensor]) -> Tensor:
+        """Which frames are read (B, N): the real ones, no older than `max_frames` seconds."""
+        mask_BN = batch["frame_mask"]
+        return mask_BN & (batch["frame_age"] < self.config.max_frames) if "frame_age" in batch else mask_BN
+
     def frame_vectors(self, batch: dict[str, Tensor]) -> Tensor:
         """The frames (B, N, X): of CLIP, or of the tower ("learned")."""
         frames_BND = batch["frames"] * self.config.frame_norm
         if self.config.weighting == "learned":
-            return self.tower.frames(frames_BND, batch["frame_mask"])
+            return self.tower.frames(frames_BND, self.frame_mask(batch))
         return frames_BND
 
     def weigh_frames(self, batch: dict[str, Tensor]) -> Tensor:
@@ -181,7 +186,7 @@ class SfatModel(GatedModel):
         self, batch: dict[str, Tensor], frames_BNX: Tensor, text: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, Tensor | None]:
         """Weights (B, N), and for each comment (B, N, C) where it has its own. text: the chat's memory and mask."""
-        config, mask_BN, mask_BC = self.config, batch["frame_mask"], batch["comment_mask"]
+        config, mask_BN, mask_BC = self.config, self.frame_mask(batch), batch["comment_mask"]
         if config.pooling == "attention":
             assert text is not None
             return self._attend_frames(frames_BNX, mask_BN, *text), None
@@ -260,7 +265,7 @@ class SfatModel(GatedModel):
         self, batch: dict[str, Tensor], frames_BNX: Tensor, weights_BN: Tensor, each_BNC: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """The video token (B, 1, W), or with the pooling "all" every frame (B, N, W), and which are real."""
-        mask_BM = batch["frame_mask"]
+        mask_BM = self.frame_mask(batch)
         if self.config.pooling == "all":
             video_BMX = frames_BNX
         else:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from videochat.commenter import TextTable
 from videochat.errors import UsageError
 
 torch = pytest.importorskip("torch")
@@ -123,3 +124,22 @@ def test_equal_frames_weigh_alike_under_a_softmax_for_each_comment_too(make_sfat
     constant = [dataclasses.replace(view, frames=np.repeat(view.frames[:1], len(view.frames), 0)) for view in clips]
     for weights in model.frame_weights(constant):
         np.testing.assert_allclose(weights, 1 / len(weights), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [{}, {"pooling": "all"}, {"released": True}], ids=str)
+def test_only_the_latest_frames_count_where_so_many_are_asked_for(make_sfat, views, kind):
+    import dataclasses
+
+    import numpy as np
+
+    model = make_sfat(max_frames=5, **kind)
+    clip = max(views, key=lambda view: 0 if view.frames is None else len(view.frames))
+    late = (clip.now_ms - 1 - clip.frame_ms) // 1_000 < 5
+    assert 0 < late.sum() < len(late)
+    (weights,) = model.frame_weights([clip])
+    assert weights[~late].sum() == 0
+    assert weights.sum() == pytest.approx(1, abs=1e-5)
+    blank = dataclasses.replace(clip, frames=np.where(late[:, None], clip.frames, 0))
+    rows = [[0, 1]] * 2
+    one, other = model.score([clip, blank], rows, TextTable(["nice", "wow"], ["nice", "wow"]))
+    np.testing.assert_allclose(one.score, other.score, atol=1e-5)

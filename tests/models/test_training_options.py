@@ -143,15 +143,24 @@ def test_reciprocal_ranks_by_hand():
     assert reciprocal_rank(np.zeros(4), 2) == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
 
 
-def test_selection_by_mrr_keeps_the_epoch_that_ranks_best_and_says_so(context):
-    place, log = train(context, "a", select="mrr", epochs=4)
-    ranked = [row["dev_mrr"] for row in log if "dev_mrr" in row]
+def test_first_places_by_hand():
+    from videochat.models.dev_ranking import first_place
+
+    assert first_place(np.array([3.0, 1.0, 2.0]), 0) == 1.0
+    assert first_place(np.array([3.0, 1.0, 2.0]), 2) == 0.0
+    assert first_place(np.array([3.0, 3.0, 2.0]), 1) == 0.5
+
+
+@pytest.mark.parametrize(("select", "name"), [("mrr", "MRR"), ("r1", "R@1")])
+def test_selection_by_rank_keeps_the_epoch_that_ranks_best_and_says_so(context, select, name):
+    place, log = train(context, "a", select=select, epochs=4)
+    ranked = [row[f"dev_{select}"] for row in log if f"dev_{select}" in row]
     assert len(ranked) == 4
-    assert all(0 < value <= 1 for value in ranked)
+    assert all(0 <= value <= 1 for value in ranked)
     info = json.loads((place / "training.json").read_text())
     assert info["best_epoch"] == ranked.index(max(ranked))
-    assert info["dev_mrr"] == max(ranked)
-    assert "chosen by dev MRR" in (place / "README.md").read_text()
+    assert info[f"dev_{select}"] == max(ranked)
+    assert f"chosen by dev {name}" in (place / "README.md").read_text()
 
 
 def test_patience_follows_what_is_selected_by(make_sfat, clips):
