@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from videochat.files import write_json, write_text
 
-from ..report.charts import Bar, Dot, grouped_bars, interval_plot
+from ..report.charts import LABEL_LENGTH, Bar, Dot, grouped_bars, interval_plot
 from ..report.lines import Line, line_plot
 from ..runs.table import bounds, short
 
@@ -62,7 +62,7 @@ def _plots(result: Json) -> list[Plot]:
     weighed = [(_tone(i), row) for i, row in enumerate(result["variants"]) if row["weights"]]
     plots = [_scores(result)]
     if result["pairs"]:
-        plots.append(_differences(result["pairs"]))
+        plots += _differences(result["pairs"])
     if weighed:
         plots += [_evenness(weighed), _sorted_weights(weighed), _distribution(weighed)]
     if result["axis"]:
@@ -87,22 +87,28 @@ def _scores(result: Json) -> Plot:
     return "MRR, mean of the seeds, with 95 % intervals", chart
 
 
-def _differences(pairs: Sequence[Json]) -> Plot:
-    """The pairs' differences; where all have one first variant, the caption names it and the rows the others."""
+def _differences(pairs: Sequence[Json]) -> list[Plot]:
+    """The pairs' differences in one plot, or where their names would not fit, one for each first variant."""
     bounds_of = (abs(row[key]) for row in pairs for key in ("value", "low", "high") if row[key] is not None)
     reach = max(0.05, 1.1 * max(bounds_of))
-    firsts = {row["a"] for row in pairs}
-    shared = firsts.pop() if len(firsts) == 1 and len(pairs) > 1 else ""
-    dots = [
-        Dot(
-            label=f"− {row['b']}" if shared else f"{row['a']} − {row['b']}",
-            value=row["value"],
-            low=row["low"],
-            high=row["high"],
+    groups: dict[str, list[Json]] = {}
+    for row in pairs:
+        groups.setdefault(row["a"], []).append(row)
+    if len(groups) > 1 and all(len(f"{row['a']} − {row['b']}") <= LABEL_LENGTH for row in pairs):
+        named = [(f"{row['a']} − {row['b']}", row) for row in pairs]
+        return [("Paired differences, with 95 % intervals", _difference_plot(named, reach))]
+    return [
+        (
+            f"{first} minus {rows[0]['b'] if len(rows) == 1 else 'the others'}, 95 % intervals",
+            _difference_plot([(f"− {row['b']}", row) for row in rows], reach),
         )
-        for row in pairs
+        for first, rows in groups.items()
     ]
-    chart = interval_plot(
+
+
+def _difference_plot(named: Sequence[tuple[str, Json]], reach: float) -> Markup:
+    dots = [Dot(label=label, value=row["value"], low=row["low"], high=row["high"]) for label, row in named]
+    return interval_plot(
         dots,
         title="differences in MRR",
         domain=(-reach, reach),
@@ -110,7 +116,6 @@ def _differences(pairs: Sequence[Json]) -> Plot:
         reference_label="no difference",
         signed=True,
     )
-    return f"{shared} minus the others, 95 % intervals" if shared else "Paired differences, with 95 % intervals", chart
 
 
 def _evenness(weighed: Sequence[tuple[str, Json]]) -> Plot:
