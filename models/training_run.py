@@ -27,7 +27,7 @@ import transformers
 from safetensors import SafetensorError
 
 from videochat import __version__
-from videochat.commenter import LoadContext
+from videochat.commenter import LoadContext, lacking
 from videochat.errors import MissingInput, UsageError
 from videochat.files import damaged, digest_file, digest_json
 from videochat.progress import say
@@ -255,12 +255,7 @@ def train(context: LoadContext, recipe: Recipe, *, name: str, **variant: Any) ->
     fields = {**recipe.preset, **variant, **fields}
     probe = recipe.config(**fields)
     if missing := probe.needs - dataset.provides:
-        features = missing - {"transcript"}
-        step = "videochat build-features" if features else "videochat transcribe"
-        raise MissingInput(
-            f"{name} needs {', '.join(sorted(missing))}, which these shards lack",
-            fix=f"run `{step}` and `videochat build`, or train {'sfat-text' if features else 'sfat'}",
-        )
+        raise lacking(name, missing)
     words = Path(settings.tokenizer).expanduser() / "tokenizer.json"  # a folder's content may change under its name
     stamp = digest_json(
         {

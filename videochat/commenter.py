@@ -12,13 +12,14 @@ A Commenter scores candidate comments for clips. It is handed `ClipView`s, in wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from .errors import MissingInput
 from .registry import Registry
 from .schema import Clip, Comment, Segment
 
@@ -168,3 +169,13 @@ class ModelEntry:
 
 
 MODELS: Registry[ModelEntry] = Registry("model")
+
+
+def lacking(name: str, missing: Collection[str]) -> MissingInput:
+    """That the model `name` reads what the shards do not hold: of "frames", "text_embeddings", "transcript"."""
+    features = set(missing) - {"transcript"}
+    step = "videochat build-features" if features else "videochat transcribe"
+    return MissingInput(
+        f"{name} needs {', '.join(sorted(missing))}, which these shards lack",
+        fix=f"run `{step}` and `videochat build`, or train {'sfat-text' if features else 'sfat'}",
+    )

@@ -73,6 +73,9 @@ def test_a_moment_of_local_files_is_what_the_shards_hold(
     wrong = ("generate", "--chat", files["chat"], "--video", "broken.mp4", "--device", "cpu")
     assert run(*wrong, "--at", "0:30", "--category", "Art") == 3
     assert "failed" in capsys.readouterr().err
+    assert run("train", "--model", "sfat-oracle", "--device", "cpu", *(w for s in quick for w in ("--set", s))) == 0
+    assert run(*moment, "--at", "0:30", "--category", "Art", "--model", "sfat-oracle") == 2
+    assert "events of simulated clips" in capsys.readouterr().err
     blind = ("generate", "--chat", files["chat"], "--at", "0:30", "--category", "Art", "--device", "cpu")
     assert run(*blind) == 1
     assert "needs frames" in (err := capsys.readouterr().err)

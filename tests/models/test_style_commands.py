@@ -61,3 +61,12 @@ def test_a_text_only_dataset_skips_them_with_a_reason(
     blind = ("--set", "use_video=false", *(w for s in QUICK["klvcg-style"] for w in ("--set", s)))
     assert run("train", "--data", root, "--model", "klvcg-style", "--device", "cpu", *blind) == 0
     assert run("generate", "--data", root, "--model", "klvcg-style", "--device", "cpu", "--limit", 1) == 0
+
+
+def test_what_the_second_model_lacks_is_said_before_the_first_is_trained(dummies, tmp_path, capsys):
+    dummies.make_dataset(tmp_path / "w", num_channels=4, clips_per_recording=3, dim=None)
+    assert run("train", "--data", tmp_path / "w", "--model", "sfat-text", "--model", "sfat", "--device", "cpu") == 1
+    error = capsys.readouterr().err
+    assert "sfat needs frames, text_embeddings, which these shards lack" in error
+    assert "build-features" in error
+    assert not (tmp_path / "w" / "checkpoints" / "sfat-text").exists()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import api
+from ..commenter import lacking
 from ..dataset import Dataset
 from ..errors import Mismatch, MissingInput, UsageError
 from ..workspace import Workspace
@@ -178,10 +179,11 @@ def train(
         api.trained_entry(name)  # an unknown name is said before any work
     api.pick_device(device)
     options = _options(settings, seed) | ({} if limit is None else {"limit": limit})
-    for name in names:  # and so is an option that one of them does not know
+    for name in names:  # and so is an option that one of them does not know, or what it reads and the data lack
         entry = api.entry_of(name)
         context = api.context_of(entry.name, workspace, dataset, device=device, options=options)
-        api.needs_of_training(name, context)
+        if missing := api.needs_of_training(name, context) - dataset.provides:
+            raise lacking(name, missing)
     rows = {row["split"]: row for row in dataset.manifest["per_split"]}
     if dry_run:
         plan = {
