@@ -96,6 +96,8 @@ class SummedLoss(NamedTuple):
 class MlmModel(nn.Module):
     """Stage 1: the context encoder with a masked-language-model head (transform, norm, tied output)."""
 
+    embedding: Embedding
+
     def __init__(self, embedding: TokenEmbedding, encoder: ContextEncoder) -> None:
         super().__init__()
         width = embedding.embedding_dim
@@ -110,26 +112,23 @@ class MlmModel(nn.Module):
         labels_S = labels.flatten()[source]
         hidden = self.encoder(self.embedding, ids.flatten()[source], packing)
         masked = labels_S >= 0
-        logits = self.embedding.logits(self.transform(hidden[masked]))
+        logits = self.predict(hidden[masked])
         return SummedLoss(F.cross_entropy(logits.float(), labels_S[masked], reduction="sum"), masked.sum())
 
+    def predict(self, hidden: Tensor) -> Tensor:
+        """(..., W) -> logits (..., vocabulary)."""
+        return self.embedding.logits(self.transform(hidden))
 
-class BertMlm(nn.Module):
+
+class BertMlm(MlmModel):
     """Stage 1 as in SFAT's released code (FACTS §1): a linear head of its own on BERT's last hidden state."""
 
     def __init__(self, embedding: BertEmbedding, encoder: ContextEncoder) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         self.embedding, self.encoder = embedding, encoder
         self.embedding.output.requires_grad_(False)
         self.head = nn.Linear(embedding.word.embedding_dim, embedding.word.num_embeddings)
 
-    def forward(self, ids: Tensor, lengths: Tensor, labels: Tensor) -> SummedLoss:
-        """As `MlmModel.forward`."""
-        packing = pack(lengths.tolist(), ids.device)
-        source = packing.source(ids.shape[1])
-        labels_S = labels.flatten()[source]
-        hidden = self.encoder(self.embedding, ids.flatten()[source], packing)
-        masked = labels_S >= 0
-        return SummedLoss(
-            F.cross_entropy(self.head(hidden[masked]).float(), labels_S[masked], reduction="sum"), masked.sum()
-        )
+    def predict(self, hidden: Tensor) -> Tensor:
+        logits: Tensor = self.head(hidden)
+        return logits
