@@ -66,6 +66,10 @@ def hand_out(
         raise UsageError(f"unknown way of frames {frames!r}", fix=f"choose one of {', '.join(FRAMES)}")
     if frames in ("npy", "jpg") and "frames" not in dataset.provides:
         raise MissingInput("this dataset holds no frames", fix="--frames none")
+    if not any(len(part.split(split)) for part in chosen.values() for split in splits):
+        raise MissingInput(
+            f"the sets rank no clip of {' or '.join(splits)}", fix="build candidates on more recordings, or pass others"
+        )
     (out / "manifest.json").unlink(missing_ok=True)
     shards = _shards(dataset)
     counts: dict[str, dict[str, int]] = {name: {} for name in chosen}

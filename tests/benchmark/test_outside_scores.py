@@ -303,3 +303,9 @@ def test_the_hand_out_of_another_track_shows_that_tracks_view(world: World, tmp_
             assert [c["text"] for c in line["context"]] == [c.text for c in seen.context]
             later += line["now_ms"] > 20_000
     assert later > 0
+
+
+def test_a_hand_out_of_nothing_is_refused_and_writes_nothing(world: World, tmp_path: Path) -> None:
+    with pytest.raises(MissingInput, match="rank no clip of train"):
+        hand_out(world.workspace, world.dataset, world.sets, tmp_path / "none", splits=["train"])
+    assert not (tmp_path / "none").exists()
