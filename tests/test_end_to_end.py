@@ -43,6 +43,7 @@ def test_two_recordings_through_every_command(
     oracle = [row["metrics"]["R@1"]["value"] for row in result["metrics"]["rows"] if row["model"] == "oracle"]
     assert oracle == [1.0] * 6, "three sets, with and without generic answers"
     assert run("report") == 0
+    assert run("report", "--run", Path(result["report"]).parent.name) == 0, "by its id"
     page = Path(result["report"]).read_text(encoding="utf-8")
     assert "simulated" in page.casefold()
     assert run("validate") == 0

@@ -15,7 +15,7 @@ from ..dataset import Dataset
 from ..errors import Mismatch, MissingInput, UsageError
 from ..workspace import Workspace
 from . import released
-from .inspect import latest_run
+from .inspect import latest_run, resolved
 from .options import (
     F,
     data_option,
@@ -333,7 +333,9 @@ def _planned_sets(workspace: Workspace, dataset: Dataset, protocol: str) -> Cand
 
 @click.command()
 @data_option
-@click.option("--run", "run_path", type=click.Path(path_type=Path), help="A run folder.  [default: the latest]")
+@click.option(
+    "--run", "run_path", type=click.Path(path_type=Path), help="A run, by folder or id.  [default: the latest]"
+)
 @click.option("--clips", type=click.IntRange(min=0), metavar="N", default=6, show_default=True, help="Clips to show.")
 @json_option
 @example("videochat report --clips 8")
@@ -346,7 +348,7 @@ def report(data: Path, run_path: Path | None, clips: int, as_json: bool) -> int:
     from videochat.benchmark.runs.run import Run
 
     workspace = Workspace.open(data)
-    run = Run.open(run_path or latest_run(workspace))
+    run = Run.open(resolved(data, run_path) if run_path else latest_run(workspace))
     path = write_report(run, workspace, num_clips=clips)
     emit({"report": str(path)}, as_json, f"report  {path}")
     return 0

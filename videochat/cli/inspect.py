@@ -129,3 +129,11 @@ def latest_run(workspace: Workspace) -> Path:
     if not runs:
         raise MissingInput(f"no run in {workspace.root}", fix="make one with `videochat bench --model sfat`")
     return runs[-1].parent
+
+
+def resolved(data: Path, run: Path) -> Path:
+    """A run folder by its path, or by its id in the workspace."""
+    if (run / "run.json").is_file() or len(run.parts) != 1:
+        return run
+    inside = data / "runs" / run
+    return inside if inside.is_dir() else run

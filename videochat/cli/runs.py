@@ -11,19 +11,11 @@ from ..dataset import Dataset
 from ..errors import UsageError
 from ..files import write_text
 from ..workspace import Workspace
-from .inspect import latest_run
+from .inspect import latest_run, resolved
 from .options import data_option, emit, example, json_option
 
 FORMATS = ("latex", "markdown", "trec", "csv", "json")
 run_path = click.Path(path_type=Path)
-
-
-def resolved(data: Path, run: Path) -> Path:
-    """A run folder by its path, or by its id in the workspace."""
-    if (run / "run.json").is_file() or len(run.parts) != 1:
-        return run
-    inside = data / "runs" / run
-    return inside if inside.is_dir() else run
 
 
 @click.command()
