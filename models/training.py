@@ -309,7 +309,7 @@ class _Stage:
                 **({} if ranking is None else {f"dev_{self.measure}": round(ranking, 6)}),
             }
         )
-        figures = {name: self.log[-1].get(name) for name in self.log[-1] if name not in ("stage", "epoch", "step")}
+        figures = {name: value for name, value in self.log[-1].items() if name not in ("stage", "epoch", "step")}
         run_log.write(self.stage, self.step, figures)
         self.sums = [0.0, 0.0]
 

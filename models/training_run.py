@@ -48,9 +48,8 @@ if TYPE_CHECKING:
     from videochat.dataset import Dataset
 
 FORMAT = 1  # raise when the same settings would give another model
-FIXED = {
-    *("self", "kwargs", "vocab_size", "clip_dim", "pad_token_id", "bos_token_id", "eos_token_id", "clip_text")
-}  # by the data, or by a pretrained part
+# by the data, or by a pretrained part
+FIXED = {"self", "kwargs", "vocab_size", "clip_dim", "pad_token_id", "bos_token_id", "eos_token_id", "clip_text"}
 TINY = "tiny"  # a size that every model has, for a try of the whole chain: what its config knows of these fields
 TINY_FIELDS = {
     **{f"num_{part}layers": 1 for part in ("", "context_", "fusion_", "video_", "encoder_", "decoder_", "lstm_")},
